@@ -1,0 +1,63 @@
+/*
+ * The engine: models, sequences, forward passes. What hisho-infer serves and the bench measures.
+ *
+ * A model is immutable and shared. A sequence owns its KV cache. All memory is taken when a sequence is made; nothing is
+ * allocated per token. Long work (a prefill, a batch of embeddings) calls `yield` at least every 100 ms, between layers
+ * of a chunk; a non-zero return ends the call with -ECANCELED and leaves the sequence as it was before the call.
+ * Results do not depend on the number of threads, on batch neighbours, or on how a prefill was cut into chunks.
+ */
+#ifndef HISHO_INFERENCE_ENGINE_H
+#define HISHO_INFERENCE_ENGINE_H
+
+#include "base/err.h"
+#include "inference/tok/tokenizer.h"
+
+struct hs_model;
+struct hs_sequence;
+
+typedef int (*hs_yield_fn)(void *arg);
+
+struct hs_model_options {
+	unsigned n_threads; /* 0: the cores that this process may use */
+	bool reference;     /* the plain C path, the oracle of the tests */
+};
+
+struct hs_model_info {
+	char architecture[32]; /* "qwen2", "llama", "bert" */
+	char name[128];
+	uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_vocab, context;
+	uint64_t n_params, file_bytes;
+	bool encoder; /* embeds, does not generate */
+};
+
+int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret, struct hs_err *err) HS_MUST_CHECK;
+void hs_model_destroy(struct hs_model *m);
+const struct hs_model_info *hs_model_info(const struct hs_model *m);
+const struct hs_tokenizer *hs_model_tokenizer(const struct hs_model *m);
+
+/* Generation. */
+int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequence **ret) HS_MUST_CHECK;
+void hs_sequence_destroy(struct hs_sequence *s); /* wipes its KV cache */
+uint32_t hs_sequence_len(const struct hs_sequence *s);
+void hs_sequence_truncate(struct hs_sequence *s, uint32_t len); /* forget (and wipe) positions from len on */
+
+/* Append n tokens; on 0, *ret_logits (n_vocab floats, owned by the sequence until the next call) belong to the last one. */
+int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n, hs_yield_fn yield, void *arg,
+			const float **ret_logits) HS_MUST_CHECK;
+
+/* Sampling. temperature 0 is greedy; otherwise the seed alone decides. */
+struct hs_sampler {
+	float temperature, top_p;
+	uint32_t top_k;
+	uint64_t rng; /* the seed; advances */
+};
+hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab);
+
+/*
+ * Embedding: texts (already carrying their "query: " or "passage: " prefix) to L2-normalised vectors, packed without padding.
+ * Each text is cut to the model's context. out: (n_texts, n_embd) floats.
+ */
+int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, uint32_t n_texts, hs_yield_fn yield, void *arg,
+	     float *out) HS_MUST_CHECK;
+
+#endif

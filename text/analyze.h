@@ -1,0 +1,53 @@
+/*
+ * Analysis: text to index tokens, by MeCab (words) and by character bigrams. The same calls serve index and query.
+ *
+ * An analyzer holds one MeCab model over one dictionary directory, and is shared by threads; each thread makes its own
+ * tagger (one lattice a thread). Offsets in tokens are bytes of the text that was given in (before normalisation).
+ */
+#ifndef HISHO_TEXT_ANALYZE_H
+#define HISHO_TEXT_ANALYZE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define HS_DICT_HASH_LEN 32 /* BLAKE2b of the dictionary files: part of the index generation */
+
+struct hs_analyzer;
+struct hs_tagger;
+
+struct hs_token {
+	uint32_t term, term_len; /* into hs_tokens.terms: the index term (base form of a word, or a bigram), UTF-8 */
+	uint32_t start, end;     /* byte range in the source text */
+	bool content;            /* a content word outside the stop list; bigrams: always */
+};
+
+struct hs_tokens { /* owned by the caller; reused across calls, freed by hs_tokens_finish */
+	struct hs_token *items;
+	size_t count, cap;
+	char *terms;
+	size_t terms_len, terms_cap;
+};
+
+/* dict_dir: an ipadic-utf8 dictionary directory (always named: Debian's alternatives move the default). */
+int hs_analyzer_create(const char *dict_dir, struct hs_analyzer **ret, struct hs_err *err) HS_MUST_CHECK;
+void hs_analyzer_destroy(struct hs_analyzer *a);
+void hs_analyzer_dict_hash(const struct hs_analyzer *a, uint8_t out[static HS_DICT_HASH_LEN]);
+
+int hs_tagger_create(struct hs_analyzer *a, struct hs_tagger **ret) HS_MUST_CHECK;
+void hs_tagger_destroy(struct hs_tagger *t);
+
+/*
+ * Words: normalise, segment, base form where the dictionary has one. Tokens come in text order and do not overlap; all
+ * words are given (FTS5 phrases need them), `content` marks those that rank. Appends nothing on failure.
+ */
+int hs_tokenize_words(struct hs_tagger *t, const char *text, size_t n, struct hs_tokens *ret) HS_MUST_CHECK;
+
+/* Character bigrams over the normalised text, within runs of letters, digits and kana or kanji; a run of one gives itself. */
+int hs_tokenize_bigrams(const char *text, size_t n, struct hs_tokens *ret) HS_MUST_CHECK;
+
+void hs_tokens_finish(struct hs_tokens *tokens);
+
+#endif
