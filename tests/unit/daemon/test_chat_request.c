@@ -1,0 +1,85 @@
+#include "daemon/tenant/chat_request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tests/unit/test.h"
+
+static void assert_refused(const char *json, const char *code, const char *object)
+{
+	struct hs_chat_request r;
+	struct hs_err err = HS_ERR_INIT;
+	assert_int_equal(hs_chat_request_parse(json, strlen(json), &r, &err), -EINVAL);
+	assert_string_equal(err.code, code);
+	if (object)
+		assert_string_equal(err.object, object);
+}
+
+static void test_what_the_openai_client_sends(void **state)
+{
+	const char *json = "{\"model\":\"hisho\",\"messages\":[{\"role\":\"system\",\"content\":\"敬語で\"},"
+			   "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"宿泊費の上限はいくらですか\"}]}],"
+			   "\"stream\":true,\"stream_options\":{\"include_usage\":true},\"temperature\":0.2,\"n\":1,\"seed\":5}";
+	struct hs_chat_request r;
+	assert_int_equal(hs_chat_request_parse(json, strlen(json), &r, NULL), 0);
+	assert_string_equal(r.question, "宿泊費の上限はいくらですか");
+	assert_string_equal(r.search, r.question);
+	assert_string_equal(r.style, "敬語で");
+	assert_string_equal(r.model, "hisho");
+	assert_true(r.stream && r.include_usage);
+	assert_int_equal(r.seed, 5);
+	assert_int_equal(r.max_tokens, HS_ANSWER_TOKENS_DEFAULT);
+	hs_chat_request_finish(&r);
+}
+
+static void test_short_questions_take_the_turn_before(void **state)
+{
+	const char *json = "{\"messages\":[{\"role\":\"user\",\"content\":\"海外出張の日当は\"},"
+			   "{\"role\":\"assistant\",\"content\":\"6,000円です\"},{\"role\":\"user\",\"content\":\"部長は？\"}]}";
+	struct hs_chat_request r;
+	assert_int_equal(hs_chat_request_parse(json, strlen(json), &r, NULL), 0);
+	assert_string_equal(r.question, "部長は？");
+	assert_string_equal(r.search, "海外出張の日当は\n部長は？");
+	hs_chat_request_finish(&r);
+	assert_true(hs_question_refers_back("その場合の申請期限はいつですか"));
+	assert_false(hs_question_refers_back("出張旅費の申請期限はいつですか"));
+}
+
+static void test_what_cannot_be_honoured_is_named(void **state)
+{
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[]}", "request.unsupported_parameter", "tools");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"n\":2}", "request.unsupported_parameter", "n");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"logprobs\":true}", "request.unsupported_parameter",
+		       "logprobs");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", "request.unsupported_parameter",
+		       "messages.content");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"temperature\":9}", "request.parameter", "temperature");
+	assert_refused("{\"messages\":[{\"role\":\"tool\",\"content\":\"a\"}]}", "request.unsupported_parameter", "messages.role");
+}
+
+static void test_bad_bodies(void **state)
+{
+	assert_refused("", "request.json", NULL);
+	assert_refused("[]", "request.json", NULL);
+	assert_refused("{\"messages\":[],\"messages\":[]}", "request.json", NULL);
+	assert_refused("{\"messages\":[]}", "request.messages", NULL);
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"  \"}]}", "request.messages", NULL);
+	assert_refused("{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\"}]}", "request.messages", "role");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", "request.json", NULL);
+	static char large[HS_QUESTION_MAX + 200];
+	int n = snprintf(large, sizeof large, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+	memset(large + n, 'a', HS_QUESTION_MAX + 1);
+	memcpy(large + n + HS_QUESTION_MAX + 1, "\"}]}", 5);
+	assert_refused(large, "request.too_long", "user");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_the_openai_client_sends),
+		cmocka_unit_test(test_short_questions_take_the_turn_before),
+		cmocka_unit_test(test_what_cannot_be_honoured_is_named),
+		cmocka_unit_test(test_bad_bodies),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
