@@ -78,7 +78,7 @@ int hs_get_hello(const void *data, size_t len, struct hs_hello *ret)
 	struct hs_wire w = hs_wire_over(data, len);
 	ret->version_min = hs_wire_u16(&w);
 	ret->version_max = hs_wire_u16(&w);
-	ret->role = take_enum(&w, 1, HS_ROLE_MAX);
+	ret->role = take_enum(&w, 1, HS_PROCESS_MAX);
 	ret->name = take_slice(&w, HS_MSG_NAME_MAX);
 	return checked(&w);
 }
@@ -102,15 +102,15 @@ int hs_get_error(const void *data, size_t len, struct hs_msg_error *ret)
 	return checked(&w);
 }
 
-int hs_put_channel(struct hs_buf *b, enum hs_role role, struct hs_slice name)
+int hs_put_channel(struct hs_buf *b, enum hs_process role, struct hs_slice name)
 {
 	return told(hs_put_u8(b, (uint8_t)role) || put_slice(b, name));
 }
 
-int hs_get_channel(const void *data, size_t len, enum hs_role *ret_role, struct hs_slice *ret_name)
+int hs_get_channel(const void *data, size_t len, enum hs_process *ret_role, struct hs_slice *ret_name)
 {
 	struct hs_wire w = hs_wire_over(data, len);
-	*ret_role = take_enum(&w, 1, HS_ROLE_MAX);
+	*ret_role = take_enum(&w, 1, HS_PROCESS_MAX);
 	*ret_name = take_slice(&w, HS_MSG_NAME_MAX);
 	return checked(&w);
 }

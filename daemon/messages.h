@@ -24,16 +24,16 @@
 #include "base/frame.h"
 #include "base/wire.h"
 
-enum hs_role { /* of a process; also the peer named by HS_MSG_CHANNEL */
-	HS_ROLE_KEEPER = 1,
-	HS_ROLE_KEYD = 2,
-	HS_ROLE_WEB = 3,
-	HS_ROLE_TENANT = 4,
-	HS_ROLE_EXTRACT = 5,
-	HS_ROLE_EXTRACT_PDF = 6,
-	HS_ROLE_INFER = 7,
+enum hs_process { /* of a process; also the peer named by HS_MSG_CHANNEL */
+	HS_PROCESS_KEEPER = 1,
+	HS_PROCESS_KEYD = 2,
+	HS_PROCESS_WEB = 3,
+	HS_PROCESS_TENANT = 4,
+	HS_PROCESS_EXTRACT = 5,
+	HS_PROCESS_EXTRACT_PDF = 6,
+	HS_PROCESS_INFER = 7,
 };
-#define HS_ROLE_MAX 7
+#define HS_PROCESS_MAX 7
 
 /* Every program is started with its control channel to hishod as this descriptor. */
 #define HS_CONTROL_FD 3
@@ -107,7 +107,7 @@ struct hs_slice {
 
 struct hs_hello {
 	uint16_t version_min, version_max;
-	enum hs_role role;
+	enum hs_process role;
 	struct hs_slice name; /* tenant id, or "" */
 };
 
@@ -231,8 +231,8 @@ int hs_put_error(struct hs_buf *b, const struct hs_err *err) HS_MUST_CHECK;
 int hs_get_error(const void *data, size_t len, struct hs_msg_error *ret) HS_MUST_CHECK;
 
 
-int hs_put_channel(struct hs_buf *b, enum hs_role role, struct hs_slice name) HS_MUST_CHECK;
-int hs_get_channel(const void *data, size_t len, enum hs_role *ret_role, struct hs_slice *ret_name) HS_MUST_CHECK;
+int hs_put_channel(struct hs_buf *b, enum hs_process role, struct hs_slice name) HS_MUST_CHECK;
+int hs_get_channel(const void *data, size_t len, enum hs_process *ret_role, struct hs_slice *ret_name) HS_MUST_CHECK;
 
 int hs_put_key(struct hs_buf *b, const struct hs_msg_key *v) HS_MUST_CHECK;
 int hs_get_key(const void *data, size_t len, struct hs_msg_key *ret) HS_MUST_CHECK;

@@ -27,12 +27,12 @@ static void test_hello(void **state)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	struct hs_hello got;
-	assert_int_equal(hs_put_hello(&b, &(struct hs_hello){1, 2, HS_ROLE_TENANT, SLICE("ten_x")}), 0);
+	assert_int_equal(hs_put_hello(&b, &(struct hs_hello){1, 2, HS_PROCESS_TENANT, SLICE("ten_x")}), 0);
 	CHECK_BOUNDS(b, hs_get_hello, &got);
 	assert_int_equal(got.version_max, 2);
-	assert_int_equal(got.role, HS_ROLE_TENANT);
+	assert_int_equal(got.role, HS_PROCESS_TENANT);
 	assert_slice(got.name, "ten_x");
-	b.data[4] = HS_ROLE_MAX + 1;
+	b.data[4] = HS_PROCESS_MAX + 1;
 	assert_int_equal(hs_get_hello(b.data, b.len - 1, &got), -EPROTO);
 }
 
