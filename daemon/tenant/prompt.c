@@ -1,0 +1,58 @@
+#include "daemon/tenant/prompt.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char instructions[] =
+	"あなたは社内文書にもとづいて質問に答える秘書です。必ず資料に書かれていることだけを使い、資料の言葉のまま、"
+	"日本語の短い一文で答えてください。資料に答えがないときは「資料には記載がありません」とだけ答えてください。";
+
+/* Segments before the first passage. */
+#define BEFORE_PASSAGES 2
+
+uint32_t hs_prompt_segment_of(uint32_t passage)
+{
+	return BEFORE_PASSAGES + passage;
+}
+
+static struct hs_slice slice(const char *s)
+{
+	return (struct hs_slice){s, strlen(s)};
+}
+
+static bool passage_text(struct hs_arena *arena, const struct hs_prompt_passage *p, struct hs_slice *ret)
+{
+	size_t title = strlen(p->title), context = strlen(p->context);
+	size_t cap = title + context + p->len + 16;
+	char *text = hs_arena_alloc(arena, cap);
+	if (!text)
+		return false;
+	int n = snprintf(text, cap, "■%s%s%s\n%.*s\n", p->title, context ? " " : "", p->context, (int)p->len, p->text);
+	*ret = (struct hs_slice){text, (size_t)n};
+	return true;
+}
+
+int hs_prompt_build(struct hs_arena *arena, const struct hs_chat_request *request, const struct hs_prompt_passage *passages,
+		    uint32_t n, struct hs_msg_generate *ret)
+{
+	hs_assert(n <= HS_PROMPT_PASSAGES_MAX);
+	*ret = (struct hs_msg_generate){.max_tokens = request->max_tokens, .temperature = request->temperature,
+					.top_p = request->top_p, .seed = request->seed};
+	struct hs_segment *s = ret->segments;
+	*s++ = (struct hs_segment){HS_SEGMENT_SYSTEM, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, slice(instructions)};
+	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, slice("資料:\n")};
+	for (uint32_t i = 0; i < n; i++) {
+		struct hs_slice text;
+		if (!passage_text(arena, &passages[i], &text))
+			return -ENOMEM;
+		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_USER, (uint8_t)(i + 1), text};
+	}
+	if (*request->style) {
+		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_NONE, 200, slice("\n文体の希望: ")};
+		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_NONE, 200, slice(request->style)};
+	}
+	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_NONE, 0, slice("\n質問: ")};
+	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_NONE, 0, slice(request->question)};
+	ret->n_segments = (uint32_t)(s - ret->segments);
+	return 0;
+}
