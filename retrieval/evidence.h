@@ -1,0 +1,33 @@
+/*
+ * Evidence: from passages to the sentences that a small model can use, under a budget of characters.
+ *
+ * A sentence is worth the share of the question's idf that its bigrams hold, plus 0.4 of each neighbour's worth. The best
+ * ones are taken until the budget is spent, and are given back in reading order within each passage, passages best first.
+ * Near copies of a sentence are taken once.
+ */
+#ifndef HISHO_RETRIEVAL_EVIDENCE_H
+#define HISHO_RETRIEVAL_EVIDENCE_H
+
+#include "retrieval/search.h"
+
+#define HS_EVIDENCE_SENTENCES_MAX 4096 /* looked at in one call */
+
+struct hs_evidence_sentence {
+	uint32_t hit;        /* index into the results */
+	uint32_t start, end; /* bytes of the canonical text */
+	const char *text;    /* into the hit's text; end - start bytes */
+	float worth;         /* stays inside the tenant process */
+};
+
+struct hs_evidence {
+	struct hs_evidence_sentence *items;
+	size_t count;
+	size_t characters; /* taken */
+	float coverage;    /* share of the question's idf that the taken sentences hold together */
+};
+
+/* budget: characters (code points); at least one sentence is taken where there is any. Results must outlive ret. */
+int hs_evidence_select(const struct hs_results *results, size_t budget, struct hs_evidence *ret) HS_MUST_CHECK;
+void hs_evidence_finish(struct hs_evidence *e);
+
+#endif
