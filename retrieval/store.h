@@ -109,7 +109,7 @@ int hs_store_reclassify(struct hs_store *s, const struct hs_id *document, uint32
 /* 0 lifts the expiry. */
 int hs_store_set_expiry(struct hs_store *s, const struct hs_id *document, int64_t expires, struct hs_err *err) HS_MUST_CHECK;
 
-/* The document that a sender filed under a source, deleted ones excepted. -ENOENT. ret_mac (or NULL): its content_mac, zeros where none. */
+/* The document that a sender filed under a source, not a deleted one. -ENOENT. ret_mac (or NULL): its content_mac, or zeros. */
 int hs_store_by_source(struct hs_store *s, const char *sender, const char *source, struct hs_id *ret_document,
 		       uint8_t *ret_mac) HS_MUST_CHECK;
 
