@@ -81,7 +81,10 @@ void hs_gate_destroy(struct hs_gate *g); /* wipes; takes NULL */
 int hs_authenticate(struct hs_gate *g, sqlite3 *db, const struct hs_credential *c, int64_t now_ms, struct hs_principal *ret,
 		    struct hs_err *err) HS_MUST_CHECK;
 
-/* The person at the admin socket; the caller has judged the uid (SO_PEERCRED). Role admin, scope admin, nothing to read. */
+/*
+ * The person at the admin socket; the caller has judged the uid (SO_PEERCRED). Roles admin and auditor; scopes ingest, admin
+ * and audit; no document to read.
+ */
 int hs_principal_local(struct hs_gate *g, sqlite3 *db, uid_t uid, struct hs_principal *ret) HS_MUST_CHECK;
 
 /* Still the same right: the account stands, not suspended or expired, at today's epoch. 0, -EACCES. Reads only. */
@@ -132,7 +135,10 @@ int hs_code_add(struct hs_gate *g, sqlite3 *db, const char *user, int64_t now_ms
 int hs_code_redeem(struct hs_gate *g, sqlite3 *db, const struct hs_credential *code, int64_t now_ms, struct hs_credential *ret,
 		   struct hs_err *err) HS_MUST_CHECK;
 
-/* A session for someone whom a token has just authenticated (signing in by token): scopes ask, and what their roles add. */
+/*
+ * A session for someone whom a token has just authenticated (signing in by token). It can do what the token can, and ends
+ * with it at the latest. -EINVAL where `who` did not come from a token.
+ */
 int hs_session_add(struct hs_gate *g, sqlite3 *db, const struct hs_principal *who, int64_t now_ms, struct hs_credential *ret,
 		   struct hs_err *err) HS_MUST_CHECK;
 int hs_session_touch(sqlite3 *db, const struct hs_id *session, int64_t now_ms) HS_MUST_CHECK;
