@@ -25,7 +25,8 @@ struct hs_gate_row {
 	uint32_t scopes;
 	int64_t ends, seen;
 };
-int hs_gate_look_up(struct hs_gate *g, sqlite3 *db, const struct hs_credential *c, int64_t now, struct hs_gate_row *ret) HS_MUST_CHECK;
+int hs_gate_look_up(struct hs_gate *g, sqlite3 *db, const struct hs_credential *c, int64_t now,
+		    struct hs_gate_row *ret) HS_MUST_CHECK;
 
 /* The account of a row: filled and true where it stands. Runs its query for user 0 too. */
 int hs_gate_account(sqlite3 *db, int64_t user, int64_t now, struct hs_principal *ret, bool *ret_stands) HS_MUST_CHECK;
