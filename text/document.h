@@ -37,6 +37,11 @@ struct hs_block {
 	float box[4];                /* PDF points from the page's top left: x0 y0 x1 y1; zeros where none */
 };
 
+#define HS_DOCUMENT_TITLE_MAX 1024 /* bytes */
+#define HS_DOCUMENT_NAME_MAX 64    /* of format, charset, extractor */
+#define HS_DOCUMENT_LEVEL_MAX 64
+#define HS_DOCUMENT_PAGES_MAX (1u << 20)
+
 struct hs_document { /* owns all it points to; hs_document_finish frees */
 	char *title;         /* UTF-8, terminated; "" where the document names none */
 	char *text;          /* canonical, terminated */
@@ -63,8 +68,26 @@ struct hs_chunks {
 void hs_document_finish(struct hs_document *d);
 void hs_chunks_finish(struct hs_chunks *c);
 
-/* The encoding that extractors write and the store keeps. */
+/*
+ * What every document keeps, whoever made it: valid UTF-8 without NUL, within the limits above; blocks in order, none
+ * empty, on whole characters, with nothing but white space outside them; finite boxes. -EBADMSG "doc.malformed" naming
+ * the field.
+ */
+int hs_document_check(const struct hs_document *d, struct hs_err *err) HS_MUST_CHECK;
+
+/* BLAKE2b-256 of the canonical text. */
+void hs_document_text_hash(const struct hs_document *d, uint8_t out[static HS_DOCUMENT_HASH_LEN]);
+
+/*
+ * The encoding that extractors write and the store keeps. Decoding takes hostile bytes, and gives only what passes
+ * hs_document_check. An extractor that failed writes an error in the document's place (hs_document_encode_error):
+ * decoding returns it, -num and filled in, its hint looked up by its code and never taken from the bytes.
+ */
 int hs_document_encode(const struct hs_document *d, struct hs_buf *out) HS_MUST_CHECK;
+int hs_document_encode_error(const struct hs_err *failure, struct hs_buf *out) HS_MUST_CHECK;
 int hs_document_decode(const void *data, size_t len, struct hs_document *ret, struct hs_err *err) HS_MUST_CHECK;
+
+/* The sentence that goes with a stable "doc." code, in English, to be translated; "" for an unknown code. */
+const char *hs_document_hint(const char *code);
 
 #endif
