@@ -1,0 +1,94 @@
+/* hisho tenant add|list|seal|unseal: the tenants of this host. */
+#include <errno.h>
+
+#include "cli/client.h"
+#include "cli/output.h"
+
+static int tenant_add(struct hs_cli *cli, int argc, char **argv);
+static int tenant_list(struct hs_cli *cli, int argc, char **argv);
+static int tenant_seal(struct hs_cli *cli, int argc, char **argv);
+static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
+
+static const struct hs_verb tenant_verbs[] = {
+    {"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
+    {"tenant list", tenant_list, "", HS_N_("list the tenants and whether each is open")},
+    {"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
+    {"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
+};
+
+static int tenant_add(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &tenant_verbs[0], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	if (argc - first != 1)
+		return hs_cli_usage(&tenant_verbs[0], _("one name is needed"));
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	if (hs_call_host(cli, "POST", "/v1/tenants", json_pack("{s:s}", "name", argv[first]), &reply, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	if (cli->json)
+		return hs_print_json(reply.json);
+	const char *id = json_string_value(json_object_get(reply.json, "id"));
+	printf("%s\n", id ? id : argv[first]);
+	return HS_EXIT_OK;
+}
+
+static int tenant_list(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &tenant_verbs[1], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	if (hs_call_host(cli, "GET", "/v1/tenants", NULL, &reply, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	static const struct hs_column columns[] = {
+	    {.title = HS_N_("NAME"), .key = "name"},
+	    {.title = HS_N_("STATE"), .key = "state"},
+	    {.title = HS_N_("ID"), .key = "id"},
+	};
+	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
+}
+
+static int seal_or_unseal(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, verb, NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	if (argc - first != 1)
+		return hs_cli_usage(verb, _("one name is needed"));
+	HS_BUF_AUTO path = HS_BUF_INIT;
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	rc = hs_buf_append_str(&path, "/v1/tenants/");
+	if (rc == 0)
+		rc = hs_url_escape(&path, argv[first]);
+	if (rc == 0)
+		rc = hs_buf_printf(&path, "/%s", what);
+	const char *p = rc == 0 ? hs_buf_cstr(&path) : NULL;
+	if (!p)
+		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
+	else
+		rc = hs_call_host(cli, "POST", p, NULL, &reply, &err);
+	if (!p || rc < 0)
+		return hs_cli_fail(cli, &err);
+	return cli->json && reply.json ? hs_print_json(reply.json) : HS_EXIT_OK;
+}
+
+static int tenant_seal(struct hs_cli *cli, int argc, char **argv)
+{
+	return seal_or_unseal(cli, &tenant_verbs[2], "seal", argc, argv);
+}
+
+static int tenant_unseal(struct hs_cli *cli, int argc, char **argv)
+{
+	return seal_or_unseal(cli, &tenant_verbs[3], "unseal", argc, argv);
+}
+
+static int run(struct hs_cli *cli, int argc, char **argv)
+{
+	return hs_cli_dispatch(cli, "tenant", tenant_verbs, HS_ARRAY_LEN(tenant_verbs), argc, argv);
+}
+
+const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|seal|unseal", HS_N_("make, list, close and open tenants")};
