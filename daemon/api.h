@@ -1,0 +1,86 @@
+/*
+ * HTTP as handlers see it, whichever way it came: over TLS in hisho-web, forwarded over a channel to hisho-tenant, or on the
+ * admin socket. Loop thread only.
+ *
+ *   request() --> body()* --> [writable()]* --> the handler's last content, or gone(), whichever is first
+ *
+ * A transport (daemon/http.h, daemon/forward.h) makes the responder and calls the service; the service answers through the
+ * responder. Both directions are bounded: at most HS_HTTP_WINDOW bytes of a body are delivered that were not credited, and
+ * a handler that streams looks at hs_responder_queued and waits for writable().
+ */
+#ifndef HISHO_DAEMON_API_H
+#define HISHO_DAEMON_API_H
+
+#include <sys/types.h>
+
+#include "daemon/messages.h"
+
+#define HS_HTTP_WINDOW (256u * 1024u) /* bytes on their way in one direction of one request */
+
+struct hs_request {
+	struct hs_msg_http_request head; /* slices live until request() returns */
+	bool local;                      /* an admin connection, judged by SO_PEERCRED; then: */
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+};
+
+struct hs_responder;
+
+struct hs_service {
+	/*
+	 * A request's head. Returns the handler's own state for the calls below, or NULL where it has answered already (a body
+	 * is then thrown away). r is valid until the last content was given or gone() returned.
+	 */
+	void *(*request)(void *ctx, const struct hs_request *q, struct hs_responder *r);
+	void (*body)(void *state, const void *data, size_t len, bool last); /* last comes once, perhaps with len 0; not called without a body */
+	void (*writable)(void *state);                                      /* the queue fell below half a window; may be NULL */
+	void (*gone)(void *state);                                          /* the client is away: cancel; nothing can be sent */
+};
+
+struct hs_responder_ops { /* how a transport answers */
+	int (*begin)(struct hs_responder *r, const struct hs_msg_http_response *head);
+	int (*content)(struct hs_responder *r, const void *data, size_t len, bool last);
+	void (*credit)(struct hs_responder *r, size_t bytes);
+	size_t (*queued)(const struct hs_responder *r);
+};
+
+struct hs_responder { /* first member of a transport's own struct */
+	const struct hs_responder_ops *ops;
+};
+
+/*
+ * Send the head, once. Names and values must hold no control characters (-EINVAL); Content-Length, Transfer-Encoding and
+ * Connection are the transport's. A failure to send is told by gone(), so results may be ignored where gone() cleans up.
+ */
+int hs_responder_begin(struct hs_responder *r, const struct hs_msg_http_response *head);
+
+/* Send content. After last the responder and the state's callbacks are over. Takes data of any length, and copies it. */
+int hs_responder_content(struct hs_responder *r, const void *data, size_t len, bool last);
+
+/* The handler has dealt with that many bytes of the body: as many more may come. */
+void hs_responder_credit(struct hs_responder *r, size_t bytes);
+
+/* Bytes of the answer that the client has not taken yet. */
+size_t hs_responder_queued(const struct hs_responder *r);
+
+/* A whole answer in one call. */
+void hs_responder_answer(struct hs_responder *r, unsigned status, const char *content_type, const void *data, size_t len);
+
+/* An error as JSON: {"error": {"code", "object", "message"}}, the message as it stands in err->hint. */
+void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err);
+
+/* The same body, appended to b. */
+int hs_error_body(struct hs_buf *b, const char *code, const char *object, const char *message) HS_MUST_CHECK;
+
+static inline struct hs_slice hs_slice_str(const char *s)
+{
+	return (struct hs_slice){s, __builtin_strlen(s)};
+}
+
+static inline bool hs_slice_is(struct hs_slice v, const char *s)
+{
+	return v.len == __builtin_strlen(s) && __builtin_memcmp(v.s, s, v.len) == 0;
+}
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * What every program that hishod starts has in common: the control channel on descriptor 3, PING, READY, SHUTDOWN, and the
+ * channels to its peers, which arrive as descriptors and arrive again when a peer was restarted.
+ *
+ *   main: open what is needed -> hs_jail_enter -> validate -> hs_child_create -> serve: hs_child_ready, uv_run
+ *
+ * hishod starts each with an empty environment but for LANG and TZ, stderr as the log, and these arguments:
+ *   hisho-keyd        --state DIR [--credential FILE]
+ *   hisho-web         --state DIR
+ *   hisho-tenant      --state DIR --id ten_... --name NAME
+ *   hisho-infer       --models DIR [--generator FILE] [--embedder FILE] [--threads N]
+ *   hisho-extract, hisho-extract-pdf    (none)
+ */
+#ifndef HISHO_DAEMON_CHILD_H
+#define HISHO_DAEMON_CHILD_H
+
+#include "daemon/channel.h"
+
+struct hs_child;
+
+struct hs_peer_credentials {
+	uint32_t uid, gid, pid;
+};
+
+struct hs_child_events {
+	/* A fresh channel to peer; fd is the callee's now (hs_channel_create takes it). name: see HS_MSG_CHANNEL. */
+	void (*channel)(void *ctx, enum hs_process peer, const char *name, int fd);
+	/* An accepted admin connection; fd is the callee's. NULL where the program takes none. */
+	void (*connection)(void *ctx, int fd, const struct hs_peer_credentials *who);
+	/* Append one JSON object for `hisho status`. NULL: "{}". */
+	int (*status)(void *ctx, struct hs_buf *out);
+	/* Finish what runs, then close everything so that uv_run returns. Also called, once, when hishod is gone. */
+	void (*shutdown)(void *ctx);
+	/* Any other frame on the control channel; NULL: such a frame is a protocol error. */
+	int (*frame)(void *ctx, struct hs_channel *control, struct hs_frame *f);
+};
+
+/* name: the tenant's id, or "". Takes HS_CONTROL_FD. */
+int hs_child_create(uv_loop_t *loop, enum hs_process self, const char *name, const struct hs_child_events *events, void *ctx,
+		    struct hs_child **ret) HS_MUST_CHECK;
+void hs_child_destroy(struct hs_child *c); /* takes NULL */
+
+/* It is jailed and serves. */
+int hs_child_ready(struct hs_child *c) HS_MUST_CHECK;
+
+/* One line to the log: "hisho-web: text". Never document text, questions or secrets. */
+void hs_log(const char *fmt, ...) HS_PRINTF(1, 2);
+void hs_log_err(const char *what, const struct hs_err *err);
+
+#endif
