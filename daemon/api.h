@@ -43,6 +43,7 @@ struct hs_responder_ops { /* how a transport answers */
 	int (*content)(struct hs_responder *r, const void *data, size_t len, bool last);
 	void (*credit)(struct hs_responder *r, size_t bytes);
 	size_t (*queued)(const struct hs_responder *r);
+	void (*abort)(struct hs_responder *r);
 };
 
 struct hs_responder { /* first member of a transport's own struct */
@@ -51,7 +52,8 @@ struct hs_responder { /* first member of a transport's own struct */
 
 /*
  * Send the head, once. Names and values must hold no control characters (-EINVAL); Content-Length, Transfer-Encoding and
- * Connection are the transport's. A failure to send is told by gone(), so results may be ignored where gone() cleans up.
+ * Connection are the transport's. Results may be ignored: what cannot be sent any more is swallowed, and where the client
+ * is away gone() says so.
  */
 int hs_responder_begin(struct hs_responder *r, const struct hs_msg_http_response *head);
 
@@ -60,6 +62,9 @@ int hs_responder_content(struct hs_responder *r, const void *data, size_t len, b
 
 /* The handler has dealt with that many bytes of the body: as many more may come. */
 void hs_responder_credit(struct hs_responder *r, size_t bytes);
+
+/* Break the answer off so that the client sees it is not whole. Then the responder and the state's callbacks are over. */
+void hs_responder_abort(struct hs_responder *r);
 
 /* Bytes of the answer that the client has not taken yet. */
 size_t hs_responder_queued(const struct hs_responder *r);

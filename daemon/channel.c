@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct queued { /* a frame that waits for room in the socket */
@@ -244,12 +245,12 @@ int hs_channel_send_frame(struct hs_channel *c, const struct hs_frame *f)
 {
 	if (c->gone || c->destroyed)
 		return -EPIPE;
-	if (!c->first) {
-		int rc = hs_frame_send(c->fd, f);
-		if (rc != -EAGAIN && rc != -ENOBUFS)
-			return rc;
-	}
-	return enqueue(c, f);
+	int rc = c->first ? -EAGAIN : hs_frame_send(c->fd, f);
+	if (rc == -EAGAIN || rc == -ENOBUFS)
+		rc = enqueue(c, f);
+	if (rc < 0)
+		(void)shutdown(c->fd, SHUT_RDWR); /* a message with a hole must not be read on: gone() follows from the loop */
+	return rc;
 }
 
 int hs_channel_send(struct hs_channel *c, enum hs_msg type, uint64_t request, int64_t deadline, const void *payload, size_t len)

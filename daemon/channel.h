@@ -41,13 +41,16 @@ int hs_channel_create(uv_loop_t *loop, int fd, const struct hs_channel_options *
 		      struct hs_channel **ret) HS_MUST_CHECK;
 void hs_channel_destroy(struct hs_channel *c); /* takes NULL; safe inside callbacks */
 
-/* Send a payload of any length: pieces of at most 64 KiB. -EPIPE once gone, -ENOBUFS past the queue's limit, -ENOMEM. */
-int hs_channel_send(struct hs_channel *c, enum hs_msg type, uint64_t request, int64_t deadline, const void *payload, size_t len) HS_MUST_CHECK;
+/*
+ * Send a payload of any length: pieces of at most 64 KiB. -EPIPE once gone, -ENOBUFS past the queue's limit, -ENOMEM.
+ * Results may be ignored: whatever cannot be sent ends the channel, from the loop, and gone() says so.
+ */
+int hs_channel_send(struct hs_channel *c, enum hs_msg type, uint64_t request, int64_t deadline, const void *payload, size_t len);
 
 /* One frame as it is, with its flags and descriptors (which stay the caller's: the queue keeps duplicates). */
-int hs_channel_send_frame(struct hs_channel *c, const struct hs_frame *f) HS_MUST_CHECK;
+int hs_channel_send_frame(struct hs_channel *c, const struct hs_frame *f);
 
-int hs_channel_send_error(struct hs_channel *c, uint64_t request, const struct hs_err *err) HS_MUST_CHECK;
+int hs_channel_send_error(struct hs_channel *c, uint64_t request, const struct hs_err *err);
 
 size_t hs_channel_queued(const struct hs_channel *c); /* bytes */
 bool hs_channel_is_open(const struct hs_channel *c);

@@ -1,0 +1,107 @@
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool plain(struct hs_slice v, const char *also_forbidden)
+{
+	for (size_t i = 0; i < v.len; i++) {
+		unsigned char c = (unsigned char)v.s[i];
+		if ((c < 0x20 && c != '\t') || c == 0x7f || strchr(also_forbidden, c))
+			return false;
+	}
+	return true;
+}
+
+static bool is_framing(struct hs_slice name)
+{
+	static const char *const own[] = {"content-length", "transfer-encoding", "connection"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(own); i++) {
+		if (name.len == strlen(own[i]) && strncasecmp(name.s, own[i], name.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+int hs_responder_begin(struct hs_responder *r, const struct hs_msg_http_response *head)
+{
+	if (head->status < 200 || head->status > 599 || head->n_headers > HS_MSG_HEADERS_MAX)
+		return -EINVAL;
+	for (uint32_t i = 0; i < head->n_headers; i++) {
+		const struct hs_msg_header *h = &head->headers[i];
+		if (h->name.len == 0 || !plain(h->name, " :\t") || !plain(h->value, "") || is_framing(h->name))
+			return -EINVAL;
+	}
+	return r->ops->begin(r, head);
+}
+
+int hs_responder_content(struct hs_responder *r, const void *data, size_t len, bool last)
+{
+	return r->ops->content(r, data, len, last);
+}
+
+void hs_responder_credit(struct hs_responder *r, size_t bytes)
+{
+	if (bytes)
+		r->ops->credit(r, bytes);
+}
+
+void hs_responder_abort(struct hs_responder *r)
+{
+	r->ops->abort(r);
+}
+
+size_t hs_responder_queued(const struct hs_responder *r)
+{
+	return r->ops->queued(r);
+}
+
+void hs_responder_answer(struct hs_responder *r, unsigned status, const char *content_type, const void *data, size_t len)
+{
+	const struct hs_msg_http_response head = {
+		.status = (uint16_t)status,
+		.n_headers = content_type ? 1 : 0,
+		.headers = {{hs_slice_str("Content-Type"), hs_slice_str(content_type ? content_type : "")}},
+	};
+	(void)hs_responder_begin(r, &head); /* api.h says why, here and below */
+	(void)hs_responder_content(r, data, len, true);
+}
+
+static int put_json_string(struct hs_buf *b, const char *s)
+{
+	int rc = hs_buf_append_byte(b, '"');
+	for (; rc == 0 && *s; s++) {
+		unsigned char c = (unsigned char)*s;
+		if (c == '"' || c == '\\')
+			rc = hs_buf_printf(b, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			rc = hs_buf_printf(b, "\\u%04x", c);
+		else
+			rc = hs_buf_append_byte(b, c);
+	}
+	return rc < 0 ? rc : hs_buf_append_byte(b, '"');
+}
+
+int hs_error_body(struct hs_buf *b, const char *code, const char *object, const char *message)
+{
+	int rc = hs_buf_append_str(b, "{\"error\":{\"code\":");
+	if (rc == 0)
+		rc = put_json_string(b, code);
+	if (rc == 0)
+		rc = hs_buf_append_str(b, ",\"object\":");
+	if (rc == 0)
+		rc = put_json_string(b, object);
+	if (rc == 0)
+		rc = hs_buf_append_str(b, ",\"message\":");
+	if (rc == 0)
+		rc = put_json_string(b, message);
+	return rc < 0 ? rc : hs_buf_append_str(b, "}}\n");
+}
+
+void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	if (hs_error_body(&b, err->code, err->object, err->hint ? err->hint : "") < 0)
+		b.len = 0; /* out of memory: the status alone must tell it */
+	hs_responder_answer(r, status, "application/json", b.data, b.len);
+}
