@@ -1,0 +1,584 @@
+#include "policy/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/file.h"
+#include "base/id.h"
+#include "base/wire.h"
+#include "policy/record.h"
+#include "policy/trail.h"
+
+/* Three keys from one: none is used for two things. */
+struct keys {
+	uint8_t seal[HS_AUDIT_KEY_LEN], mark[HS_AUDIT_KEY_LEN], query[HS_AUDIT_KEY_LEN];
+};
+
+struct hs_audit {
+	int fd, mark_fd;
+	bool failed; /* a sync failed or the tail could not be taken back: nothing is known any more but by opening again */
+	struct hs_trail_header header;
+	struct keys *keys; /* sodium_malloc */
+	uint64_t size;     /* of the good log */
+	uint64_t generation;
+	struct hs_audit_head head;
+	int64_t clock_high;
+	struct hs_buf record, plain;
+};
+
+static void derive(const uint8_t *key, const char *use, uint8_t *out)
+{
+	(void)crypto_generichash(out, HS_AUDIT_KEY_LEN, (const unsigned char *)use, strlen(use), key, HS_AUDIT_KEY_LEN);
+}
+
+static void derive_all(const uint8_t *key, struct keys *out)
+{
+	derive(key, "hisho-audit-seal", out->seal);
+	derive(key, "hisho-audit-mark", out->mark);
+	derive(key, "hisho-audit-query", out->query);
+}
+
+static void query_hmac(const struct keys *k, const char *query, size_t n, uint8_t out[static HS_AUDIT_HMAC_LEN])
+{
+	(void)crypto_auth_hmacsha256(out, (const unsigned char *)query, n, k->query);
+}
+
+void hs_audit_query_hmac(const uint8_t key[static HS_AUDIT_KEY_LEN], const char *query, size_t n,
+			 uint8_t out[static HS_AUDIT_HMAC_LEN])
+{
+	struct keys k;
+	derive_all(key, &k);
+	query_hmac(&k, query, n, out);
+	sodium_memzero(&k, sizeof(k));
+}
+
+static int mark_name(const char *name, char out[static NAME_MAX + 1], struct hs_err *err)
+{
+	int n = snprintf(out, NAME_MAX + 1, "%s.mark", name);
+	if (n < 0 || n > NAME_MAX)
+		return hs_fail(err, ENAMETOOLONG, "audit.name", "", "%s", name);
+	return 0;
+}
+
+static int broken(struct hs_err *err, const char *code, uint64_t seq, const char *hint)
+{
+	return hs_fail(err, EBADMSG, code, hint, "record %llu", (unsigned long long)seq);
+}
+
+/* --- walking a log against its mark and its witness --- */
+
+struct walk {
+	struct hs_trail trail;
+	const struct hs_audit_head *witness;
+	const struct hs_mark *mark;
+	bool marked; /* the marked record was met, and is the one that was marked */
+	uint64_t signatures;
+};
+
+/* 1 a record, 0 the end or a torn tail behind the mark, or an error. */
+static int walk_next(struct walk *w, struct hs_trail_record *r, struct hs_err *err)
+{
+	const struct hs_mark *m = w->mark;
+	int rc = hs_trail_next(&w->trail, r);
+	if (rc < 0 && rc != -EBADMSG)
+		return hs_fail_errno(err, rc, "audit.read", "audit log");
+	uint64_t seq = w->trail.seq;
+	if (rc == 1) {
+		if (w->witness && w->witness->seq == seq && sodium_memcmp(w->witness->chain, w->trail.chain, HS_AUDIT_CHAIN_LEN))
+			return broken(err, "audit.witness", seq,
+				      HS_N_("The audit log is not the one that was witnessed; keep it and compare it with a copy."));
+		if (m->seq == seq) {
+			if (sodium_memcmp(m->chain, w->trail.chain, HS_AUDIT_CHAIN_LEN))
+				return broken(err, "audit.chain", seq,
+					      HS_N_("The audit log was changed; keep it and compare it with a copy."));
+			w->marked = true;
+		}
+		w->signatures += r->kind == HS_TRAIL_SIGNATURE;
+		return 1;
+	}
+	if (seq < m->seq)
+		return rc == 0 ? broken(err, "audit.truncated", seq + 1,
+					HS_N_("The audit log ends before its last acknowledged record."))
+			       : broken(err, "audit.chain", seq + 1,
+					HS_N_("The audit log was changed; keep it and compare it with a copy."));
+	if (w->witness && w->witness->seq > seq)
+		return broken(err, "audit.witness", seq + 1, HS_N_("The audit log ends before its last witnessed record."));
+	/*
+	 * Behind the mark there is at most one record, which nobody was told of. More than one record's worth of bytes
+	 * that are no record was not left by a crash.
+	 */
+	if (rc == -EBADMSG && w->trail.size - w->trail.at > HS_AUDIT_RECORD_MAX)
+		return broken(err, "audit.chain", seq + 1, HS_N_("Behind the last record of the audit log lies something else."));
+	return 0;
+}
+
+static int read_mark(int dirfd, const char *name, const struct hs_trail_header *h, const uint8_t *mac_key, struct hs_mark *ret,
+		     struct hs_err *err)
+{
+	char path[NAME_MAX + 1];
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	int rc = mark_name(name, path, err);
+	if (rc)
+		return rc;
+	rc = hs_file_read(dirfd, path, HS_MARK_LEN, &b);
+	if (rc == -ENOENT || rc == -EFBIG || (!rc && b.len != HS_MARK_LEN))
+		return hs_fail(err, EBADMSG, "audit.mark", HS_N_("The audit log's mark is missing or was changed."), "%s", path);
+	if (rc)
+		return hs_fail_errno(err, rc, "audit.read", path);
+	rc = hs_mark_decode(b.data, mac_key, h->genesis, ret);
+	if (rc == -EKEYREJECTED)
+		return hs_fail(err, EBADMSG, "audit.key", HS_N_("The key is not this audit log's, or its mark was changed."), "%s",
+			       path);
+	if (rc)
+		return hs_fail(err, EBADMSG, "audit.mark", HS_N_("The audit log's mark is missing or was changed."), "%s", path);
+	return 0;
+}
+
+/* --- opening --- */
+
+/* A new log and its mark. A crash between the two leaves a header alone, which is made anew. */
+static int create(int dirfd, const char *name, const char *mark, const char *tenant, const struct keys *keys, int64_t now_ms)
+{
+	struct hs_trail_header h;
+	uint8_t slots[HS_MARK_LEN];
+	struct hs_mark m = {.generation = 1, .clock_high = now_ms};
+	hs_trail_header_make(tenant, now_ms, &h);
+	memcpy(m.chain, h.genesis, sizeof(m.chain));
+	/* A generation lies in the slot of its lowest bit, so that the next one overwrites the older. */
+	hs_mark_encode(&m, keys->mark, h.genesis, slots + HS_MARK_SLOT);
+	m.generation = 2;
+	hs_mark_encode(&m, keys->mark, h.genesis, slots);
+	int rc = hs_file_replace(dirfd, name, h.bytes, sizeof(h.bytes), 0600);
+	if (!rc)
+		rc = hs_file_replace(dirfd, mark, slots, sizeof(slots), 0600);
+	return rc;
+}
+
+/* Is there anything that was ever acknowledged? A log without its mark and without a record is a creation cut short. */
+static int needs_creation(int dirfd, const char *name, const char *mark, bool *ret)
+{
+	struct stat log, marked;
+	bool has_log = !fstatat(dirfd, name, &log, AT_SYMLINK_NOFOLLOW);
+	if (!has_log && errno != ENOENT)
+		return -errno;
+	bool has_mark = !fstatat(dirfd, mark, &marked, AT_SYMLINK_NOFOLLOW);
+	if (!has_mark && errno != ENOENT)
+		return -errno;
+	*ret = !has_mark && (!has_log || log.st_size <= HS_TRAIL_HEADER_LEN);
+	return 0;
+}
+
+static int lock(int fd)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(fd, F_OFD_SETLK, &l) < 0 ? -errno : 0;
+}
+
+static int open_files(struct hs_audit *a, int dirfd, const char *name, const char *mark, const char *tenant,
+		      const struct hs_audit_head *witness, int64_t now_ms, struct hs_err *err)
+{
+	bool fresh = false;
+	int rc = needs_creation(dirfd, name, mark, &fresh);
+	if (!rc && fresh) {
+		if (witness && witness->seq)
+			return broken(err, "audit.witness", witness->seq, HS_N_("The audit log is gone."));
+		rc = create(dirfd, name, mark, tenant, a->keys, now_ms);
+	}
+	if (rc)
+		return hs_fail_errno(err, rc, "audit.open", name);
+	a->fd = openat(dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (a->fd < 0)
+		return errno == ENOENT ? broken(err, "audit.truncated", 1, HS_N_("The audit log is gone; its mark is still there."))
+				       : hs_fail_errno(err, -errno, "audit.open", name);
+	rc = lock(a->fd);
+	if (rc == -EAGAIN || rc == -EACCES)
+		return hs_fail(err, EBUSY, "audit.locked", HS_N_("Another process writes this audit log."), "%s", name);
+	if (!rc)
+		a->mark_fd = openat(dirfd, mark, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (!rc && a->mark_fd < 0)
+		return errno == ENOENT ? hs_fail(err, EBADMSG, "audit.mark",
+						 HS_N_("The audit log's mark is missing or was changed."), "%s", mark)
+				       : hs_fail_errno(err, -errno, "audit.open", mark);
+	return rc ? hs_fail_errno(err, rc, "audit.open", name) : 0;
+}
+
+static int check_log(struct hs_audit *a, int dirfd, const char *name, const char *tenant, const struct hs_audit_head *witness,
+		     uint64_t *ret_torn, struct hs_err *err)
+{
+	struct hs_mark mark;
+	struct hs_trail_record r;
+	int rc = hs_trail_header_read(a->fd, &a->header, err);
+	if (!rc && strcmp(a->header.tenant, tenant))
+		return hs_fail(err, EBADMSG, "audit.tenant", HS_N_("The audit log is another tenant's."), "%s", a->header.tenant);
+	if (!rc)
+		rc = read_mark(dirfd, name, &a->header, a->keys->mark, &mark, err);
+	if (rc)
+		return rc;
+	struct walk w = {.witness = witness, .mark = &mark};
+	rc = hs_trail_init(&w.trail, a->fd, &a->header);
+	if (rc)
+		return hs_fail_errno(err, rc, "audit.read", name);
+	int64_t last = 0;
+	while ((rc = walk_next(&w, &r, err)) == 1)
+		last = r.time;
+	a->size = w.trail.at;
+	*ret_torn = w.trail.size - w.trail.at;
+	a->generation = mark.generation;
+	a->clock_high = HS_MAX(mark.clock_high, w.trail.clock_high);
+	a->head = (struct hs_audit_head){.seq = w.trail.seq, .time = last};
+	memcpy(a->head.chain, w.trail.chain, sizeof(a->head.chain));
+	hs_trail_finish(&w.trail);
+	return rc;
+}
+
+/* Cut what a crash left of a record that nobody was told of, and say so in the log. */
+static int cut(struct hs_audit *a, uint64_t torn, int64_t now_ms, struct hs_err *err)
+{
+	char detail[64];
+	if (ftruncate(a->fd, (off_t)a->size) < 0 || fdatasync(a->fd) < 0)
+		return hs_fail_errno(err, -errno, "audit.open", "audit log");
+	(void)snprintf(detail, sizeof(detail), "bytes=%llu", (unsigned long long)torn);
+	struct hs_audit_entry e = {.principal = "system", .action = "audit.cut", .object = "", .decision = HS_AUDIT_NOTED,
+				   .detail = detail, .time = now_ms};
+	return hs_audit_append(a, &e, NULL, err);
+}
+
+int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t key[static HS_AUDIT_KEY_LEN],
+		  const struct hs_audit_head *witness, int64_t now_ms, struct hs_audit **ret, struct hs_err *err)
+{
+	char mark[NAME_MAX + 1];
+	uint64_t torn = 0;
+	if (!tenant[0] || strlen(tenant) > HS_AUDIT_TENANT_MAX)
+		return hs_fail(err, EINVAL, "audit.tenant", "", "%s", tenant);
+	int rc = mark_name(name, mark, err);
+	if (rc)
+		return rc;
+	struct hs_audit *a = sodium_init() >= 0 ? calloc(1, sizeof(*a)) : NULL;
+	if (!a)
+		return hs_fail_errno(err, -ENOMEM, "audit.memory", name);
+	a->fd = a->mark_fd = -1;
+	a->record.limit = a->plain.limit = HS_AUDIT_RECORD_MAX;
+	a->keys = sodium_malloc(sizeof(*a->keys));
+	if (!a->keys) {
+		hs_audit_close(a);
+		return hs_fail_errno(err, -ENOMEM, "audit.memory", name);
+	}
+	derive_all(key, a->keys);
+	/* Whole from the start: growing would leave copies of questions behind, unwiped. */
+	if (hs_buf_reserve(&a->plain, HS_AUDIT_RECORD_MAX)) {
+		hs_audit_close(a);
+		return hs_fail_errno(err, -ENOMEM, "audit.memory", name);
+	}
+	rc = open_files(a, dirfd, name, mark, tenant, witness, now_ms, err);
+	if (!rc)
+		rc = check_log(a, dirfd, name, tenant, witness, &torn, err);
+	if (!rc && torn)
+		rc = cut(a, torn, now_ms, err);
+	if (rc) {
+		hs_audit_close(a);
+		return rc;
+	}
+	*ret = a;
+	return 0;
+}
+
+void hs_audit_close(struct hs_audit *a)
+{
+	if (!a)
+		return;
+	hs_close(&a->fd);
+	hs_close(&a->mark_fd);
+	sodium_free(a->keys);
+	hs_buf_finish(&a->record);
+	hs_buf_wipe(&a->plain);
+	hs_buf_finish(&a->plain);
+	free(a);
+}
+
+/* --- appending --- */
+
+static int write_at(int fd, uint64_t at, const void *data, size_t n)
+{
+	size_t done = 0;
+	while (done < n) {
+		ssize_t put = pwrite(fd, (const char *)data + done, n - done, (off_t)(at + done));
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		if (put == 0)
+			return -EIO;
+		done += (size_t)put;
+	}
+	return 0;
+}
+
+static int failed_for_good(struct hs_audit *a, struct hs_err *err, const char *what)
+{
+	a->failed = true;
+	return hs_fail(err, EIO, "audit.failed",
+		       HS_N_("The audit log can no longer be trusted to keep what is written; nothing is answered until restart."), "%s",
+		       what);
+}
+
+/*
+ * Write the record in a->record, sync it, move the mark, sync that. Only then was it acknowledged. An error of a sync is
+ * final: the kernel forgets it, and a second sync that succeeds proves nothing.
+ */
+static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uint8_t *chain, struct hs_err *err)
+{
+	uint8_t slot[HS_MARK_SLOT];
+	struct hs_mark m = {.generation = a->generation + 1, .seq = r->seq, .clock_high = HS_MAX(a->clock_high, r->time)};
+	memcpy(m.chain, chain, sizeof(m.chain));
+	int rc = write_at(a->fd, a->size, a->record.data, a->record.len);
+	if (rc) {
+		if (ftruncate(a->fd, (off_t)a->size) < 0)
+			return failed_for_good(a, err, "truncate");
+		return hs_fail(err, -rc, "audit.full", HS_N_("The audit log cannot grow, so nothing is answered; free some space."),
+			       "record %llu", (unsigned long long)r->seq);
+	}
+	if (fdatasync(a->fd) < 0)
+		return failed_for_good(a, err, "sync");
+	hs_mark_encode(&m, a->keys->mark, a->header.genesis, slot);
+	if (write_at(a->mark_fd, (m.generation & 1) * HS_MARK_SLOT, slot, sizeof(slot)) || fdatasync(a->mark_fd) < 0)
+		return failed_for_good(a, err, "mark");
+	a->generation = m.generation;
+	a->size += a->record.len;
+	a->clock_high = m.clock_high;
+	a->head = (struct hs_audit_head){.seq = r->seq, .time = r->time};
+	memcpy(a->head.chain, chain, sizeof(a->head.chain));
+	return 0;
+}
+
+/* Frame, body, chain. The body is sealed where seal is set: the frame and the chain before it are bound to it. */
+static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, bool seal,
+		 uint8_t chain[static HS_AUDIT_CHAIN_LEN])
+{
+	uint8_t frame[HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN];
+	r->body_len = n + (seal ? HS_TRAIL_TAG_LEN : 0);
+	r->seq = a->head.seq + 1;
+	if (r->time < a->clock_high)
+		r->flags |= HS_TRAIL_CLOCK_BACK;
+	if (r->body_len > HS_AUDIT_RECORD_MAX - HS_TRAIL_RECORD_MIN)
+		return -EMSGSIZE;
+	hs_trail_frame(r, frame);
+	if (seal)
+		hs_random(frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, HS_TRAIL_NONCE_LEN);
+	memcpy(frame + HS_TRAIL_FRAME_LEN, a->head.chain, HS_AUDIT_CHAIN_LEN);
+	a->record.len = 0;
+	int rc = hs_buf_append(&a->record, frame, HS_TRAIL_FRAME_LEN);
+	if (!rc)
+		rc = hs_buf_reserve(&a->record, r->body_len + HS_AUDIT_CHAIN_LEN);
+	if (rc)
+		return rc;
+	if (seal)
+		(void)crypto_aead_xchacha20poly1305_ietf_encrypt(
+			a->record.data + a->record.len, NULL, body, n, frame, sizeof(frame), NULL,
+			frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, a->keys->seal);
+	else
+		memcpy(a->record.data + a->record.len, body, n);
+	a->record.len += r->body_len;
+	hs_trail_chain(a->head.chain, a->record.data, a->record.len, chain);
+	return hs_buf_append(&a->record, chain, HS_AUDIT_CHAIN_LEN);
+}
+
+static int append(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, bool seal, struct hs_err *err)
+{
+	uint8_t chain[HS_AUDIT_CHAIN_LEN];
+	int rc = build(a, r, body, n, seal, chain);
+	if (rc)
+		return hs_fail(err, -rc, "audit.record", HS_N_("The record cannot be written as it is; the request is refused."),
+			       "%zu bytes", n);
+	return commit(a, r, chain, err);
+}
+
+int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t *ret_seq, struct hs_err *err)
+{
+	uint8_t hmac[HS_AUDIT_HMAC_LEN];
+	if (a->failed)
+		return failed_for_good(a, err, "earlier");
+	if (e->query)
+		query_hmac(a->keys, e->query, e->query_len, hmac);
+	a->plain.len = 0;
+	int rc = hs_record_encode(e, hmac, &a->plain, err);
+	if (rc)
+		return rc;
+	struct hs_trail_record r = {.kind = HS_TRAIL_ENTRY, .time = e->time, .commit_seq = e->commit_seq};
+	rc = append(a, &r, a->plain.data, a->plain.len, true, err);
+	sodium_memzero(a->plain.data, a->plain.len);
+	if (!rc && ret_seq)
+		*ret_seq = r.seq;
+	return rc;
+}
+
+int hs_audit_append_signature(struct hs_audit *a, const struct hs_audit_head *signed_head, const uint8_t key_id[static 8],
+			      const uint8_t signature[static HS_AUDIT_SIGNATURE_LEN], int64_t now_ms, struct hs_err *err)
+{
+	uint8_t body[HS_TRAIL_SIGNATURE_BODY];
+	if (a->failed)
+		return failed_for_good(a, err, "earlier");
+	hs_le64_store(body, signed_head->seq);
+	hs_le64_store(body + 8, (uint64_t)signed_head->time);
+	memcpy(body + 16, signed_head->chain, HS_AUDIT_CHAIN_LEN);
+	memcpy(body + 16 + HS_AUDIT_CHAIN_LEN, key_id, 8);
+	memcpy(body + 24 + HS_AUDIT_CHAIN_LEN, signature, HS_AUDIT_SIGNATURE_LEN);
+	struct hs_trail_record r = {.kind = HS_TRAIL_SIGNATURE, .time = now_ms};
+	return append(a, &r, body, sizeof(body), false, err);
+}
+
+int hs_audit_head_bytes(const char *tenant, const struct hs_audit_head *head, struct hs_buf *out)
+{
+	static const char domain[] = "hisho-audit-head"; /* with its zero byte */
+	int rc = hs_buf_append(out, domain, sizeof(domain));
+	if (!rc)
+		rc = hs_put_str(out, tenant, strlen(tenant));
+	if (!rc)
+		rc = hs_put_u64(out, head->seq);
+	if (!rc)
+		rc = hs_put_u64(out, (uint64_t)head->time);
+	if (!rc)
+		rc = hs_buf_append(out, head->chain, sizeof(head->chain));
+	return rc;
+}
+
+void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret)
+{
+	*ret = a->head;
+}
+
+int64_t hs_audit_clock_high(const struct hs_audit *a)
+{
+	return a->clock_high;
+}
+
+/* --- reading --- */
+
+struct reader {
+	int fd;
+	struct hs_trail_header header;
+	struct hs_mark mark;
+};
+
+static int reader_open(struct reader *r, int dirfd, const char *name, const uint8_t *mac_key, struct hs_err *err)
+{
+	r->fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (r->fd < 0)
+		return hs_fail_errno(err, -errno, "audit.open", name);
+	int rc = hs_trail_header_read(r->fd, &r->header, err);
+	if (!rc)
+		rc = read_mark(dirfd, name, &r->header, mac_key, &r->mark, err);
+	if (rc)
+		hs_close(&r->fd);
+	return rc;
+}
+
+int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_head *witness, struct hs_audit_report *ret,
+		    struct hs_err *err)
+{
+	struct reader in;
+	struct hs_trail_record r;
+	*ret = (struct hs_audit_report){0};
+	int rc = reader_open(&in, dirfd, name, NULL, err);
+	if (rc)
+		return rc;
+	struct walk w = {.witness = witness, .mark = &in.mark};
+	rc = hs_trail_init(&w.trail, in.fd, &in.header);
+	if (!rc) {
+		while ((rc = walk_next(&w, &r, err)) == 1)
+			ret->head.time = r.time;
+		ret->records = ret->head.seq = w.trail.seq;
+		memcpy(ret->head.chain, w.trail.chain, sizeof(ret->head.chain));
+		ret->signatures = w.signatures;
+		ret->good_bytes = w.trail.at;
+		ret->torn_bytes = rc ? 0 : w.trail.size - w.trail.at;
+		hs_trail_finish(&w.trail);
+	} else {
+		rc = hs_fail_errno(err, rc, "audit.read", name);
+	}
+	hs_close(&in.fd);
+	return rc;
+}
+
+static bool passes(const struct hs_audit_filter *f, const struct hs_audit_shown *s)
+{
+	if (!f)
+		return true;
+	if ((f->since && s->time < f->since) || (f->until && s->time >= f->until))
+		return false;
+	if (f->principal && strcmp(f->principal, s->principal))
+		return false;
+	if (!f->action)
+		return true;
+	size_t n = strlen(f->action);
+	return n && f->action[n - 1] == '.' ? !strncmp(s->action, f->action, n) : !strcmp(s->action, f->action);
+}
+
+/* Decrypt and decode one record. */
+static int open_record(const struct hs_trail_record *r, const struct keys *keys, struct hs_record_view *view,
+		       struct hs_buf *plain, struct hs_audit_shown *ret)
+{
+	uint8_t bound[HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN];
+	if (r->body_len < HS_TRAIL_TAG_LEN)
+		return -EBADMSG;
+	memcpy(bound, r->frame, HS_TRAIL_FRAME_LEN);
+	memcpy(bound + HS_TRAIL_FRAME_LEN, r->prev, HS_AUDIT_CHAIN_LEN);
+	unsigned long long n;
+	if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain->data, &n, NULL, r->body, r->body_len, bound, sizeof(bound),
+						       r->frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, keys->seal))
+		return -EBADMSG;
+	plain->len = (size_t)n;
+	*ret = (struct hs_audit_shown){.seq = r->seq,
+				       .commit_seq = r->commit_seq,
+				       .time = r->time,
+				       .clock_back = r->flags & HS_TRAIL_CLOCK_BACK,
+				       .chain = r->chain};
+	return hs_record_decode(plain->data, plain->len, view, ret);
+}
+
+int hs_audit_each(int dirfd, const char *name, const uint8_t key[static HS_AUDIT_KEY_LEN], const struct hs_audit_filter *filter,
+		  int (*fn)(void *ctx, const struct hs_audit_shown *shown), void *ctx, struct hs_err *err)
+{
+	struct reader in;
+	struct hs_trail_record r;
+	struct hs_record_view view;
+	struct keys keys;
+	HS_BUF_AUTO plain = {.limit = HS_AUDIT_RECORD_MAX};
+	derive_all(key, &keys);
+	int rc = reader_open(&in, dirfd, name, keys.mark, err);
+	if (rc) {
+		sodium_memzero(&keys, sizeof(keys));
+		return rc;
+	}
+	struct walk w = {.mark = &in.mark};
+	rc = hs_record_view_init(&view);
+	if (!rc)
+		rc = hs_buf_reserve(&plain, HS_AUDIT_RECORD_MAX);
+	if (!rc)
+		rc = hs_trail_init(&w.trail, in.fd, &in.header);
+	if (rc)
+		rc = hs_fail_errno(err, rc, "audit.read", name);
+	while (!rc && (rc = walk_next(&w, &r, err)) == 1) {
+		struct hs_audit_shown s;
+		rc = 0;
+		if (r.kind != HS_TRAIL_ENTRY)
+			continue;
+		if (open_record(&r, &keys, &view, &plain, &s))
+			rc = broken(err, "audit.key", r.seq, HS_N_("The record does not open with this key."));
+		else if (passes(filter, &s))
+			rc = fn(ctx, &s);
+	}
+	hs_trail_finish(&w.trail);
+	hs_record_view_finish(&view);
+	hs_buf_wipe(&plain);
+	sodium_memzero(&keys, sizeof(keys));
+	hs_close(&in.fd);
+	return rc;
+}
