@@ -30,7 +30,7 @@ enum hs_token_kind {
 	HS_TOKEN_CODE = 3,    /* "cod_..." */
 };
 
-struct hs_token { /* the holder wipes it: hs_token_wipe */
+struct hs_bearer { /* the holder wipes it: hs_token_wipe */
 	enum hs_token_kind kind;
 	char tag[HS_TOKEN_TAG_MAX + 1];
 	struct hs_id id; /* with its prefix */
@@ -42,14 +42,14 @@ struct hs_token { /* the holder wipes it: hs_token_wipe */
 void hs_token_tag(const struct hs_id *tenant, char ret[static HS_TOKEN_TAG_LEN + 1]);
 
 /* The text of t, terminated; false where tag or id are malformed. The caller wipes it. */
-bool hs_token_format(const struct hs_token *t, char ret[static HS_TOKEN_TEXT_MAX + 1]) HS_MUST_CHECK;
+bool hs_token_format(const struct hs_bearer *t, char ret[static HS_TOKEN_TEXT_MAX + 1]) HS_MUST_CHECK;
 
 /* False where the text is not a credential. Says nothing of whether it is valid. */
-bool hs_token_parse(const char *s, size_t n, struct hs_token *ret) HS_MUST_CHECK;
+bool hs_token_parse(const char *s, size_t n, struct hs_bearer *ret) HS_MUST_CHECK;
 
 /* The tag only, checked like hs_token_parse without decoding the secret: all that the web process needs. */
 bool hs_token_peek(const char *s, size_t n, char ret_tag[static HS_TOKEN_TAG_MAX + 1]) HS_MUST_CHECK;
 
-void hs_token_wipe(struct hs_token *t);
+void hs_token_wipe(struct hs_bearer *t);
 
 #endif
