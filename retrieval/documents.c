@@ -1,0 +1,322 @@
+/* Documents: put, delete, reclassify, expire. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "retrieval/internal.h"
+#include "retrieval/schema.h"
+
+/* A document's row, by public id; deleted ones are unknown. */
+struct row {
+	int64_t id, version, expires;
+	uint32_t class_id;
+};
+
+static int find(struct hs_store *s, const struct hs_id *document, struct row *ret, struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&s->statements,
+					"SELECT id, version, class_id, expires FROM documents WHERE public = ?1 AND deleted = 0", err);
+	int rc = st ? hs_bind(st, "t", document->s) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return hs_fail(err, ENOENT, "doc.unknown", HS_N_("There is no such document."), "%s", document->s);
+	*ret = (struct row){.id = sqlite3_column_int64(st, 0), .version = sqlite3_column_int64(st, 1),
+			    .class_id = (uint32_t)sqlite3_column_int64(st, 2), .expires = sqlite3_column_int64(st, 3)};
+	return 0;
+}
+
+static int check(const struct hs_put *p, struct hs_err *err)
+{
+	const struct hs_document *d = p->read;
+
+	if (p->class_id < 1 || p->class_id > HS_CLASSES_MAX)
+		return hs_fail(err, EINVAL, "doc.class", HS_N_("The document's access class is unknown."), "class %u", p->class_id);
+	if (p->n_chunks == 0)
+		return hs_fail(err, EINVAL, "doc.empty", HS_N_("No text was found in the document."), "document");
+	if (p->n_chunks > HS_STORE_CHUNKS_MAX)
+		return hs_fail(err, EFBIG, "doc.too_long", HS_N_("Split the document: it has too many passages."), "%zu", p->n_chunks);
+	if (strlen(p->source) > HS_STORE_SOURCE_MAX)
+		return hs_fail(err, EINVAL, "doc.source", HS_N_("The source id is too long."), "%zu bytes", strlen(p->source));
+	if (!hs_utf8_valid(p->title, strlen(p->title), NULL) || !hs_utf8_valid(d->text, d->len, NULL) || memchr(d->text, 0, d->len))
+		return hs_fail(err, EILSEQ, "doc.utf8", HS_N_("The extracted text is not UTF-8."), "document");
+	for (size_t i = 0; i < p->n_chunks; i++) {
+		const struct hs_chunk *c = &p->chunks[i];
+
+		if (c->start >= c->end || c->end > d->len || hs_utf8_cut(d->text, c->start) != c->start ||
+		    (c->end < d->len && hs_utf8_cut(d->text, c->end) != c->end) || !hs_utf8_valid(c->context, strlen(c->context), NULL))
+			return hs_fail(err, EINVAL, "doc.chunk", HS_N_("A passage does not lie within the text."), "passage %zu", i);
+	}
+	return 0;
+}
+
+static int blob_id(struct hs_store *s, const struct hs_id *id, int64_t *ret, struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&s->statements, "SELECT id FROM blobs WHERE public = ?1", err);
+	int rc = st ? hs_bind(st, "t", id->s) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return hs_fail(err, ENOENT, "blob.unknown", HS_N_("Add the blob's row before its document."), "%s", id->s);
+	*ret = sqlite3_column_int64(st, 0);
+	return 0;
+}
+
+/* The document's row: a new one, or the old one brought up to date and its former version taken out of the indexes. */
+static int put_document(struct hs_store *s, const struct hs_put *p, const char *title, struct row *row, struct hs_id *ret_document,
+			struct hs_err *err)
+{
+	size_t mac_len = p->content_mac ? HS_STORE_HASH_LEN : 0;
+	int rc;
+
+	if (!p->document) {
+		*ret_document = hs_id_new("doc_");
+		rc = hs_execute(&s->statements, err, "INSERT INTO documents(public, class_id, title, sender, source, created, updated, expires,"
+				" content_mac) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)", "titttiib",
+				ret_document->s, (int64_t)p->class_id, title, p->sender, p->source, p->now_ms, p->expires,
+				(const void *)p->content_mac, mac_len);
+		if (rc < 0 && (sqlite3_extended_errcode(s->db) & 0xff) == SQLITE_CONSTRAINT)
+			return hs_fail(err, EEXIST, "doc.source_exists", HS_N_("This source has a document: put a version of that one."), "%s",
+				       p->source);
+		*row = (struct row){.id = sqlite3_last_insert_rowid(s->db)};
+		if (rc == 0 && row->id > UINT32_MAX)
+			return hs_fail(err, ENOSPC, "index.documents", HS_N_("The tenant holds as many documents as it can."), "documents");
+		return rc;
+	}
+	*ret_document = *p->document;
+	rc = find(s, p->document, row, err);
+	if (rc == 0)
+		rc = hs_store_kill_chunks(s, row->id, err);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "UPDATE versions SET replaced = ?2 WHERE id = ?1", "ii", row->version, p->now_ms);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "UPDATE documents SET class_id = ?2, title = ?3, sender = ?4, source = ?5, updated = ?6,"
+				" expires = ?7, content_mac = ?8 WHERE id = ?1", "iitttiib", row->id, (int64_t)p->class_id, title, p->sender,
+				p->source, p->now_ms, p->expires, (const void *)p->content_mac, mac_len);
+	return rc;
+}
+
+static int put_version(struct hs_store *s, const struct hs_put *p, const char *title, struct row *row, struct hs_id *ret_version,
+		       struct hs_err *err)
+{
+	const struct hs_document *d = p->read;
+	int64_t canonical = 0, original = 0;
+	int rc = blob_id(s, p->canonical, &canonical, err);
+
+	if (rc == 0 && p->original)
+		rc = blob_id(s, p->original, &original, err);
+	if (rc < 0)
+		return rc;
+	*ret_version = hs_id_new("ver_");
+	rc = hs_execute(&s->statements, err,
+			"INSERT INTO versions(public, document, number, submission, canonical, original, text_hash, length, n_chunks, n_pages,"
+			" format, charset, extractor, generation, created, title) VALUES(?1, ?2,"
+			" (SELECT coalesce(max(number), 0) + 1 FROM versions WHERE document = ?2), ?3, ?4, nullif(?5, 0), ?6, ?7, ?8, ?9, ?10,"
+			" ?11, ?12, ?13, ?14, ?15)", "tit" "iib" "iii" "ttt" "iit", ret_version->s, row->id, p->submission, canonical,
+			original, p->text_hash, (size_t)HS_STORE_HASH_LEN, (int64_t)d->len, (int64_t)p->n_chunks, (int64_t)d->n_pages,
+			d->format ? d->format : "", d->charset ? d->charset : "", d->extractor ? d->extractor : "", s->generation,
+			p->now_ms, title);
+	if (rc < 0)
+		return rc;
+	row->version = sqlite3_last_insert_rowid(s->db);
+	return hs_execute(&s->statements, err, "UPDATE documents SET version = ?2 WHERE id = ?1", "ii", row->id, row->version);
+}
+
+/* What is indexed and embedded above a chunk's text: the title, unless its context begins with it, then the context. */
+static int chunk_head(const char *title, const char *context, struct hs_buf *out)
+{
+	size_t n = strlen(title);
+	int rc = 0;
+
+	out->len = 0;
+	if (n > 0 && strncmp(context, title, n) != 0) {
+		rc = hs_buf_append_str(out, title);
+		if (rc == 0 && *context)
+			rc = hs_buf_append_byte(out, '\n');
+	}
+	if (rc == 0)
+		rc = hs_buf_append_str(out, context);
+	return rc;
+}
+
+struct placing {
+	int64_t document, version;
+	uint32_t head;      /* ordinal of the first chunk */
+	uint32_t class_id;
+	int64_t expires;
+	uint64_t whole[HS_FIELDS];
+};
+
+/* A chunk's rows and its entry in the index of the open transaction. */
+static int enter_chunk(struct hs_store *s, struct placing *at, const struct hs_placed *p, struct hs_err *err)
+{
+	struct hs_index_chunk c = {.ordinal = p->ordinal, .head = at->head, .document = (uint32_t)at->document};
+	int rc;
+
+	for (int f = 0; f < HS_FIELDS; f++) {
+		c.length[f] = p->length[f];
+		at->whole[f] += p->length[f];
+	}
+	rc = hs_index_add(s->work, &c);
+	if (rc == 0)
+		rc = hs_index_set_whole(s->work, at->head, at->whole);
+	if (rc == 0)
+		rc = hs_index_override(s->work, p->ordinal, c.document, at->class_id, at->expires);
+	return rc < 0 ? hs_fail_errno(err, rc, "index.memory", "a passage") : 0;
+}
+
+static int put_chunks(struct hs_store *s, const struct hs_put *p, const char *title, const struct row *row, struct hs_err *err)
+{
+	HS_BUF_AUTO head = HS_BUF_INIT;
+	HS_BUF_AUTO text = HS_BUF_INIT;
+	struct placing at = {.document = row->id, .version = row->version, .class_id = p->class_id, .expires = p->expires};
+	uint32_t *ordinals = malloc(p->n_chunks * sizeof(*ordinals));
+	int rc = ordinals ? hs_store_allocate(s, p->class_id, (uint32_t)p->n_chunks, ordinals, err) : -ENOMEM;
+
+	if (rc == 0)
+		at.head = ordinals[0];
+	for (size_t i = 0; rc == 0 && i < p->n_chunks; i++) {
+		const struct hs_chunk *c = &p->chunks[i];
+		struct hs_placed placed = {.ordinal = ordinals[i]};
+
+		rc = chunk_head(title, c->context, &head);
+		text.len = 0;
+		if (rc == 0)
+			rc = hs_buf_append(&text, p->read->text + c->start, c->end - c->start);
+		if (rc == 0 && (!(placed.head = hs_buf_cstr(&head)) || !(placed.text = hs_buf_cstr(&text))))
+			rc = -ENOMEM;
+		if (rc < 0)
+			break;
+		placed.head_len = head.len;
+		placed.text_len = text.len;
+		rc = hs_store_index_chunk(s, &placed, err);
+		if (rc == 0)
+			rc = enter_chunk(s, &at, &placed, err);
+		if (rc == 0)
+			rc = hs_execute(&s->statements, err, "INSERT INTO chunks(ordinal, document, version, idx, start, end, page, words, bigrams)"
+					" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", "iiiiiiiii", (int64_t)placed.ordinal, row->id,
+					row->version, (int64_t)i, (int64_t)c->start, (int64_t)c->end, (int64_t)c->page,
+					(int64_t)placed.length[0], (int64_t)placed.length[1]);
+		if (rc == 0)
+			rc = hs_execute(&s->statements, err, "INSERT INTO chunk_texts(ordinal, head, context, text) VALUES(?1, ?2, ?3, ?4)",
+					"ittt", (int64_t)placed.ordinal, placed.head, c->context, placed.text);
+	}
+	hs_buf_wipe(&head);
+	hs_buf_wipe(&text);
+	free(ordinals);
+	return rc;
+}
+
+int hs_store_put(struct hs_store *s, const struct hs_put *p, struct hs_id *ret_document, struct hs_id *ret_version,
+		 struct hs_err *err)
+{
+	char title[HS_STORE_TITLE_MAX + 1];
+	struct hs_id document, version;
+	struct row row;
+	size_t n;
+	int rc = hs_store_check_open(s, err);
+
+	if (rc == 0)
+		rc = check(p, err);
+	if (rc < 0)
+		return rc;
+	n = hs_utf8_cut(p->title, HS_MIN(strlen(p->title), (size_t)HS_STORE_TITLE_MAX));
+	memcpy(title, p->title, n);
+	title[n] = 0;
+	rc = put_document(s, p, title, &row, &document, err);
+	if (rc == 0)
+		rc = put_version(s, p, title, &row, &version, err);
+	if (rc == 0)
+		rc = put_chunks(s, p, title, &row, err);
+	if (rc < 0)
+		return rc;
+	*ret_document = document;
+	*ret_version = version;
+	return 0;
+}
+
+int hs_store_delete(struct hs_store *s, const struct hs_id *document, int64_t now_ms, struct hs_err *err)
+{
+	struct row row;
+	int rc = hs_store_check_open(s, err);
+
+	if (rc == 0)
+		rc = find(s, document, &row, err);
+	if (rc == 0)
+		rc = hs_store_kill_chunks(s, row.id, err);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "UPDATE documents SET deleted = max(?2, 1) WHERE id = ?1", "ii", row.id, now_ms);
+	if (rc == 0)
+		s->work_dirty++;
+	return rc;
+}
+
+/* Say anew, for each of a document's chunks, what class and expiry hold. */
+static int override_chunks(struct hs_store *s, int64_t document, uint32_t class_id, int64_t expires, struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&s->statements, "SELECT ordinal FROM chunks WHERE document = ?1 AND dead = 0", err);
+	int rc = st ? hs_bind(st, "i", document) : -EIO;
+
+	while (rc == 0 && (rc = hs_step(st, err)) > 0)
+		rc = hs_index_override(s->work, (uint32_t)sqlite3_column_int64(st, 0), (uint32_t)document, class_id, expires);
+	return rc;
+}
+
+int hs_store_reclassify(struct hs_store *s, const struct hs_id *document, uint32_t class_id, struct hs_err *err)
+{
+	struct row row;
+	int rc = hs_store_check_open(s, err);
+
+	if (rc == 0 && (class_id < 1 || class_id > HS_CLASSES_MAX))
+		rc = hs_fail(err, EINVAL, "doc.class", HS_N_("The document's access class is unknown."), "class %u", class_id);
+	if (rc == 0)
+		rc = find(s, document, &row, err);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "UPDATE documents SET class_id = ?2 WHERE id = ?1", "ii", row.id, (int64_t)class_id);
+	if (rc == 0)
+		rc = override_chunks(s, row.id, class_id, row.expires, err);
+	return rc;
+}
+
+int hs_store_set_expiry(struct hs_store *s, const struct hs_id *document, int64_t expires, struct hs_err *err)
+{
+	struct row row;
+	int rc = hs_store_check_open(s, err);
+
+	if (rc == 0 && expires < 0)
+		rc = hs_fail(err, EINVAL, "doc.expires", HS_N_("Give a time after 1970, or 0 for none."), "%s", document->s);
+	if (rc == 0)
+		rc = find(s, document, &row, err);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "UPDATE documents SET expires = ?2 WHERE id = ?1", "ii", row.id, expires);
+	if (rc == 0)
+		rc = override_chunks(s, row.id, row.class_id, expires, err);
+	return rc;
+}
+
+int hs_store_by_source(struct hs_store *s, const char *sender, const char *source, struct hs_id *ret_document, uint8_t *ret_mac)
+{
+	HS_STMT_AUTO *st = hs_statement(&s->statements,
+					"SELECT public, content_mac FROM documents WHERE sender = ?1 AND source = ?2 AND deleted = 0"
+					" AND source <> ''", NULL);
+	int rc = st ? hs_bind(st, "tt", sender, source) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, NULL);
+	if (rc <= 0)
+		return rc < 0 ? rc : -ENOENT;
+	hs_column_text(st, 0, ret_document->s, sizeof(ret_document->s));
+	if (!ret_mac)
+		return 0;
+	memset(ret_mac, 0, HS_STORE_HASH_LEN);
+	if (sqlite3_column_bytes(st, 1) == HS_STORE_HASH_LEN)
+		memcpy(ret_mac, sqlite3_column_blob(st, 1), HS_STORE_HASH_LEN);
+	return 0;
+}

@@ -1,0 +1,253 @@
+#include "retrieval/evidence.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "text/analyze.h"
+#include "text/sentence.h"
+
+#define NEIGHBOUR_SHARE 0.4f
+#define SAME_SHARE 0.9 /* of the smaller sentence's bigrams: a near copy */
+
+struct candidate {
+	uint32_t hit, start, end; /* bytes within the hit's text */
+	float own, worth;
+	uint32_t characters;
+	uint64_t *terms; /* which of the question's terms it holds */
+	uint32_t *set;   /* hashes of its bigrams, sorted, distinct */
+	uint32_t n_set;
+	bool taken;
+};
+
+struct selection {
+	const struct hs_results *results;
+	struct candidate *items;
+	size_t n;
+	size_t words; /* of a term set */
+	float idf_sum;
+	struct hs_tokens tokens;
+};
+
+static uint32_t hash_term(const char *s, size_t n)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint8_t)s[i]) * 16777619u;
+	return h;
+}
+
+static int u32_compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int weigh(struct selection *s, struct candidate *c)
+{
+	const struct hs_hit *hit = &s->results->hits[c->hit];
+	uint32_t kept = 0;
+	int rc;
+
+	s->tokens.count = 0;
+	s->tokens.terms_len = 0;
+	rc = hs_tokenize_bigrams(hit->text + c->start, c->end - c->start, &s->tokens);
+	if (rc < 0)
+		return rc;
+	c->terms = calloc(s->words + 1, sizeof(*c->terms));
+	c->set = calloc(s->tokens.count + 1, sizeof(*c->set));
+	if (!c->terms || !c->set)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->tokens.count; i++) {
+		const struct hs_token *t = &s->tokens.items[i];
+
+		c->set[i] = hash_term(s->tokens.terms + t->term, t->term_len);
+		for (size_t q = 0; q < s->results->n_terms; q++) {
+			const struct hs_query_term *term = &s->results->terms[q];
+
+			if (term->len != t->term_len || memcmp(term->term, s->tokens.terms + t->term, t->term_len) != 0)
+				continue;
+			if (!(c->terms[q / 64] >> (q % 64) & 1))
+				c->own += term->idf;
+			c->terms[q / 64] |= 1ull << (q % 64);
+			break;
+		}
+	}
+	qsort(c->set, s->tokens.count, sizeof(*c->set), u32_compare);
+	for (size_t i = 0; i < s->tokens.count; i++)
+		if (i == 0 || c->set[i] != c->set[kept - 1])
+			c->set[kept++] = c->set[i];
+	c->n_set = kept;
+	c->own = s->idf_sum > 0 ? c->own / s->idf_sum : 0;
+	c->characters = (uint32_t)hs_utf8_count(hit->text + c->start, c->end - c->start);
+	return 0;
+}
+
+static int split(struct selection *s)
+{
+	for (uint32_t h = 0; h < s->results->count; h++) {
+		const struct hs_hit *hit = &s->results->hits[h];
+		struct hs_sentence sentence;
+		size_t at = 0;
+
+		while (s->n < HS_EVIDENCE_SENTENCES_MAX && hs_sentence_next(hit->text, hit->text_len, &at, &sentence)) {
+			struct candidate *c = &s->items[s->n];
+			int rc;
+
+			if (sentence.end <= sentence.start)
+				continue;
+			*c = (struct candidate){.hit = h, .start = (uint32_t)sentence.start, .end = (uint32_t)sentence.end};
+			s->n++;
+			rc = weigh(s, c);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		struct candidate *c = &s->items[i];
+
+		c->worth = c->own;
+		if (i > 0 && s->items[i - 1].hit == c->hit)
+			c->worth += NEIGHBOUR_SHARE * s->items[i - 1].own;
+		if (i + 1 < s->n && s->items[i + 1].hit == c->hit)
+			c->worth += NEIGHBOUR_SHARE * s->items[i + 1].own;
+	}
+	return 0;
+}
+
+static bool near_copy(const struct candidate *a, const struct candidate *b)
+{
+	uint32_t i = 0, j = 0, same = 0, least = HS_MIN(a->n_set, b->n_set), most = HS_MAX(a->n_set, b->n_set);
+
+	if (least == 0 || least * 10 < most * 8) /* a short sentence inside a long one is no copy of it */
+		return false;
+	while (i < a->n_set && j < b->n_set) {
+		same += a->set[i] == b->set[j];
+		if (a->set[i] < b->set[j])
+			i++;
+		else if (a->set[i] > b->set[j])
+			j++;
+		else {
+			i++;
+			j++;
+		}
+	}
+	return same >= SAME_SHARE * least;
+}
+
+/* Overlapping passages of one version give the same sentence twice. */
+static bool same_place(const struct selection *s, const struct candidate *a, const struct candidate *b)
+{
+	const struct hs_hit *x = &s->results->hits[a->hit], *y = &s->results->hits[b->hit];
+
+	return strcmp(x->version.s, y->version.s) == 0 && x->start + a->start < y->start + b->end &&
+	       y->start + b->start < x->start + a->end;
+}
+
+static bool known(const struct selection *s, const struct candidate *c)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->items[i].taken && (same_place(s, &s->items[i], c) || near_copy(&s->items[i], c)))
+			return true;
+	return false;
+}
+
+static _Thread_local const struct candidate *by_worth; /* qsort has no argument for it */
+
+static int worth_compare(const void *a, const void *b)
+{
+	const struct candidate *x = &by_worth[*(const uint32_t *)a], *y = &by_worth[*(const uint32_t *)b];
+
+	if (x->worth != y->worth)
+		return x->worth > y->worth ? -1 : 1;
+	return u32_compare(a, b);
+}
+
+static size_t take(struct selection *s, uint32_t *order, size_t budget, size_t *ret_count)
+{
+	size_t spent = 0, count = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		order[i] = (uint32_t)i;
+	by_worth = s->items;
+	qsort(order, s->n, sizeof(*order), worth_compare);
+	for (size_t i = 0; i < s->n; i++) {
+		struct candidate *c = &s->items[order[i]];
+
+		if (count > 0 && (c->worth <= 0 || spent + c->characters > budget))
+			continue;
+		if (known(s, c))
+			continue;
+		c->taken = true;
+		spent += c->characters;
+		count++;
+	}
+	*ret_count = count;
+	return spent;
+}
+
+static int give(const struct selection *s, size_t count, size_t spent, struct hs_evidence *ret)
+{
+	struct hs_evidence e = {.characters = spent};
+	uint64_t *held = calloc(s->words + 1, sizeof(*held));
+	float sum = 0;
+
+	e.items = calloc(count + 1, sizeof(*e.items));
+	if (!held || !e.items) {
+		free(held);
+		free(e.items);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		const struct candidate *c = &s->items[i];
+		const struct hs_hit *hit = &s->results->hits[c->hit];
+
+		if (!c->taken)
+			continue;
+		for (size_t w = 0; w < s->words; w++)
+			held[w] |= c->terms[w];
+		e.items[e.count++] = (struct hs_evidence_sentence){.hit = c->hit, .start = hit->start + c->start, .end = hit->start + c->end,
+								   .text = hit->text + c->start, .worth = c->worth};
+	}
+	for (size_t q = 0; q < s->results->n_terms; q++)
+		if (held[q / 64] >> (q % 64) & 1)
+			sum += s->results->terms[q].idf;
+	e.coverage = s->idf_sum > 0 ? HS_MIN(1.0f, sum / s->idf_sum) : 0;
+	free(held);
+	*ret = e;
+	return 0;
+}
+
+int hs_evidence_select(const struct hs_results *results, size_t budget, struct hs_evidence *ret)
+{
+	struct selection s = {.results = results, .words = (results->n_terms + 63) / 64};
+	uint32_t *order = calloc(HS_EVIDENCE_SENTENCES_MAX, sizeof(*order));
+	size_t count = 0, spent;
+	int rc;
+
+	s.items = calloc(HS_EVIDENCE_SENTENCES_MAX, sizeof(*s.items));
+	for (size_t q = 0; q < results->n_terms; q++)
+		s.idf_sum += results->terms[q].idf;
+	rc = s.items && order ? split(&s) : -ENOMEM;
+	if (rc == 0) {
+		spent = take(&s, order, budget, &count);
+		rc = give(&s, count, spent, ret);
+	}
+	for (size_t i = 0; s.items && i < s.n; i++) {
+		free(s.items[i].terms);
+		free(s.items[i].set);
+	}
+	free(s.items);
+	free(order);
+	hs_tokens_finish(&s.tokens);
+	return rc;
+}
+
+void hs_evidence_finish(struct hs_evidence *e)
+{
+	free(e->items);
+	*e = (struct hs_evidence){0};
+}
