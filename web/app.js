@@ -74,7 +74,10 @@ async function signIn(credential) {
   at("sign-in-error").textContent = "";
   let response;
   try {
-    response = await call("POST", "/v1/session", {}, credential);
+    // A page at /t/NAME knows its tenant by the path; elsewhere the credential's public tag leads there.
+    const place = location.pathname.match(/^\/t\/[a-z0-9-]+/);
+    const body = credential.startsWith("hsc_") ? { code: credential } : { token: credential };
+    response = await call("POST", (place ? place[0] : "") + "/v1/session", body, place ? undefined : credential);
   } catch {
     at("sign-in-error").textContent = t("lost");
     return;
