@@ -1,5 +1,7 @@
 /* hisho docs list: what a tenant holds, by id; names are shown to those who may read them. rm is a signed submission as ingest
  * is. */
+#include <stdlib.h>
+
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/submit.h"

@@ -6,6 +6,7 @@
 
 static int tenant_add(struct hs_cli *cli, int argc, char **argv);
 static int tenant_list(struct hs_cli *cli, int argc, char **argv);
+static int tenant_info(struct hs_cli *cli, int argc, char **argv);
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv);
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
 
@@ -51,6 +52,25 @@ static int tenant_list(struct hs_cli *cli, int argc, char **argv)
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
 }
 
+static int tenant_info(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &tenant_verbs[2], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	if (hs_call(cli, "GET", "/v1/tenant", NULL, &reply, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	if (cli->json)
+		return hs_print_json(reply.json);
+	static const char *const keys[] = {"name", "id", "recipient"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(keys); i++) {
+		const char *value = json_string_value(json_object_get(reply.json, keys[i]));
+		printf("%-10s %s\n", keys[i], value ? value : "-");
+	}
+	return HS_EXIT_OK;
+}
+
 static int seal_or_unseal(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
 {
 	int first, rc;
@@ -78,12 +98,12 @@ static int seal_or_unseal(struct hs_cli *cli, const struct hs_verb *verb, const 
 
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv)
 {
-	return seal_or_unseal(cli, &tenant_verbs[2], "seal", argc, argv);
+	return seal_or_unseal(cli, &tenant_verbs[3], "seal", argc, argv);
 }
 
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv)
 {
-	return seal_or_unseal(cli, &tenant_verbs[3], "unseal", argc, argv);
+	return seal_or_unseal(cli, &tenant_verbs[4], "unseal", argc, argv);
 }
 
 static int run(struct hs_cli *cli, int argc, char **argv)
@@ -91,4 +111,4 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	return hs_cli_dispatch(cli, "tenant", tenant_verbs, HS_ARRAY_LEN(tenant_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|seal|unseal", HS_N_("make, list, close and open tenants")};
+const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal", HS_N_("make, list, close and open tenants")};

@@ -1,0 +1,311 @@
+/*
+ * hisho ingest: folders and files, sealed here, handed in, followed until words find them.
+ *
+ *   walk -> skip what is unchanged -> seal and sign -> POST -> acknowledged (written down) -> ask for the job until it ended
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/client.h"
+#include "cli/collections.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/submit.h"
+#include "cli/walk.h"
+
+#define POLL_MS 200
+#define FOLLOW_SECONDS_DEFAULT 3600
+
+struct job {
+	char id[48];
+	char *name;
+};
+
+struct ingest {
+	const struct hs_cli *cli;
+	struct hs_filer *filer;
+	struct hs_collections *collections;
+	struct hs_filing given; /* of the options */
+	bool again;
+	struct hs_progress progress;
+	uint64_t bytes_done, bytes_total;
+	size_t n_files, n_filed, n_unchanged, n_failed;
+	json_t *errors; /* for --json */
+	struct job *jobs;
+	size_t n_jobs, cap_jobs;
+};
+
+static void report(struct ingest *g, const char *name, const struct hs_err *err)
+{
+	g->n_failed++;
+	char text[512];
+	(void)hs_err_text(err, text, sizeof text);
+	if (g->cli->json) {
+		(void)json_array_append_new(g->errors,
+					    json_pack("{s:s, s:s, s:s}", "file", name, "code", err->code, "message", text));
+		return; /* a list that could not grow still leaves the count and the exit status */
+	}
+	hs_progress_end(&g->progress);
+	fputs("hisho: ", stderr);
+	hs_print_safe(stderr, name, strlen(name));
+	fprintf(stderr, ": %s\n", text);
+	g->progress.shown = g->progress.last != 0;
+}
+
+static int add_job(struct ingest *g, const char *id, const char *name)
+{
+	if (!*id)
+		return 0;
+	if (g->n_jobs == g->cap_jobs) {
+		size_t cap = g->cap_jobs ? g->cap_jobs * 2 : 64;
+		struct job *more = realloc(g->jobs, cap * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		g->jobs = more;
+		g->cap_jobs = cap;
+	}
+	struct job *j = &g->jobs[g->n_jobs];
+	(void)snprintf(j->id, sizeof j->id, "%s", id);
+	j->name = strdup(name);
+	if (!j->name)
+		return -ENOMEM;
+	g->n_jobs++;
+	return 0;
+}
+
+static int count_file(void *ctx, const struct hs_walk_file *file, const struct hs_err *err)
+{
+	struct ingest *g = ctx;
+	g->n_files++;
+	g->bytes_total += err ? 0 : file->size;
+	return 0;
+}
+
+/* What ends the whole run rather than one file: nobody there, no right, no disk for our own notes. */
+static bool is_fatal(const struct hs_err *err)
+{
+	return strncmp(err->code, "cli.", 4) == 0 || strncmp(err->code, "auth.", 5) == 0 ||
+	       strncmp(err->code, "sender.", 7) == 0 || strcmp(err->code, "tenant.sealed") == 0;
+}
+
+static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs_err *walk_err)
+{
+	struct ingest *g = ctx;
+	if (walk_err) {
+		report(g, file->name, walk_err);
+		return 0;
+	}
+	struct hs_filing where = g->given;
+	hs_collections_find(g->collections, file->relative, &where);
+	struct hs_err err = HS_ERR_INIT;
+	if (!where.collection || !where.level) {
+		(void)hs_fail(&err, EINVAL, "file.collection",
+			      HS_N_("say where it belongs: --collection and --level, or a line in collections.yaml"), "%s",
+			      file->name);
+		report(g, file->name, &err);
+		return 0;
+	}
+	HS_BUF_AUTO manifest = HS_BUF_INIT;
+	HS_BUF_AUTO ciphertext = HS_BUF_INIT;
+	char job[48] = "";
+	int rc = hs_filer_seal(g->filer, file->path, file->name, &where, g->again, &manifest, &ciphertext, &err);
+	if (rc == HS_UNCHANGED) {
+		g->n_unchanged++;
+	} else if (rc == HS_FILED) {
+		rc = hs_submit(g->cli, &manifest, &ciphertext, job, sizeof job, &err);
+		if (rc == 0)
+			rc = hs_filer_acknowledged(g->filer, &err);
+		if (rc == 0) {
+			g->n_filed++;
+			rc = add_job(g, job, file->name);
+		}
+	}
+	g->bytes_done += file->size;
+	char words[64];
+	(void)snprintf(words, sizeof words, "%zu / %zu", g->n_filed + g->n_unchanged + g->n_failed, g->n_files);
+	hs_progress_show(&g->progress, HS_MIN(g->bytes_done, g->progress.total), words);
+	if (rc < 0) {
+		if (!err.num)
+			(void)hs_fail_errno(&err, rc, "file.failed", file->name);
+		report(g, file->name, &err);
+		if (is_fatal(&err))
+			return rc;
+	}
+	return 0;
+}
+
+/* Has a job ended? Reports a failed one. A job that the appliance no longer knows has ended well and been swept. */
+static int look_at(struct ingest *g, const struct job *j, bool *ret_ended)
+{
+	char path[96];
+	(void)snprintf(path, sizeof path, "/v1/jobs/%s", j->id);
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	if (hs_call(g->cli, "GET", path, NULL, &reply, &err) < 0) {
+		*ret_ended = err.num == ENOENT;
+		if (err.num == ENOENT)
+			return 0;
+		return hs_cli_fail(g->cli, &err);
+	}
+	const char *state = json_string_value(json_object_get(reply.json, "state"));
+	*ret_ended = state && (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0);
+	if (state && strcmp(state, "failed") == 0) {
+		const json_t *e = json_object_get(reply.json, "error");
+		const char *code = json_string_value(json_object_get(e, "code"));
+		const char *message = json_string_value(json_object_get(e, "message"));
+		(void)hs_fail(&err, EBADMSG, code ? code : "job.failed", "", "%s", message ? message : j->id);
+		report(g, j->name, &err);
+	}
+	return 0;
+}
+
+static int follow(struct ingest *g, uint32_t seconds)
+{
+	hs_progress_begin(&g->progress, g->n_jobs);
+	uint64_t until = hs_monotonic_ms() + seconds * 1000ull;
+	size_t at = 0;
+	while (at < g->n_jobs) {
+		bool ended = false;
+		int rc = look_at(g, &g->jobs[at], &ended);
+		if (rc != 0)
+			return rc;
+		if (ended) {
+			hs_progress_show(&g->progress, ++at, _("indexed"));
+			continue;
+		}
+		if (hs_monotonic_ms() > until) {
+			struct hs_err err = HS_ERR_INIT;
+			(void)hs_fail(&err, ETIMEDOUT, "cli.follow", HS_N_("filed, and still being indexed; see hisho status"),
+				      "%zu", g->n_jobs - at);
+			return hs_cli_fail(g->cli, &err);
+		}
+		(void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL); /* an early wake only asks early */
+	}
+	hs_progress_end(&g->progress);
+	return 0;
+}
+
+static int ingest_argument(struct ingest *g, const char *argument, const char *collections_file, struct hs_err *err)
+{
+	char path[PATH_MAX];
+	int n = collections_file ? snprintf(path, sizeof path, "%s", collections_file)
+				 : snprintf(path, sizeof path, "%s/%s", argument, HS_COLLECTIONS_FILE);
+	if (n < 0 || n >= (int)sizeof path)
+		return hs_fail(err, ENAMETOOLONG, "file.path", "", "%s", argument);
+	struct hs_err missing = HS_ERR_INIT;
+	int rc = hs_collections_load(path, &g->collections, &missing);
+	if (rc < 0 && (collections_file || (rc != -ENOENT && rc != -ENOTDIR))) {
+		*err = missing;
+		return rc;
+	}
+	rc = hs_walk(argument, take_file, g, err);
+	hs_collections_destroy(g->collections);
+	g->collections = NULL;
+	return rc;
+}
+
+static int finish(struct ingest *g, int exit_code)
+{
+	if (exit_code == HS_EXIT_OK && g->n_failed)
+		exit_code = g->n_filed + g->n_unchanged ? HS_EXIT_PARTLY : HS_EXIT_FAILED;
+	if (g->cli->json) {
+		json_t *j =
+		    json_pack("{s:I, s:I, s:I, s:I, s:O}", "files", (json_int_t)g->n_files, "filed", (json_int_t)g->n_filed,
+			      "unchanged", (json_int_t)g->n_unchanged, "failed", (json_int_t)g->n_failed, "errors", g->errors);
+		if (j && hs_print_json(j) != HS_EXIT_OK)
+			exit_code = HS_EXIT_FAILED;
+		json_decref(j);
+	} else {
+		printf(_("%zu filed, %zu unchanged, %zu failed\n"), g->n_filed, g->n_unchanged, g->n_failed);
+	}
+	json_decref(g->errors);
+	hs_filer_close(g->filer);
+	for (size_t i = 0; i < g->n_jobs; i++)
+		free(g->jobs[i].name);
+	free(g->jobs);
+	return exit_code;
+}
+
+static int run(struct hs_cli *cli, int argc, char **argv)
+{
+	const char *sender = NULL, *collections = NULL, *tenant_file = NULL, *expires = NULL;
+	bool no_follow = false;
+	uint32_t seconds = FOLLOW_SECONDS_DEFAULT;
+	struct ingest g = {.cli = cli, .given.list = ""};
+	const struct hs_option options[] = {
+	    {"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender (hisho sender keygen)")},
+	    {"collection", HS_OPTION_STRING, &g.given.collection, HS_N_("collection of what collections.yaml does not name")},
+	    {"level", HS_OPTION_STRING, &g.given.level, HS_N_("level of the same")},
+	    {"list", HS_OPTION_STRING, &g.given.list, HS_N_("named access list of the same")},
+	    {"expires", HS_OPTION_STRING, &expires, HS_N_("hide the documents after this date")},
+	    {"collections", HS_OPTION_STRING, &collections, HS_N_("the file to use in place of FOLDER/collections.yaml")},
+	    {"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
+	    {"again", HS_OPTION_FLAG, &g.again, HS_N_("file unchanged documents too")},
+	    {"no-wait", HS_OPTION_FLAG, &no_follow, HS_N_("do not wait until words find the documents")},
+	    {"wait", HS_OPTION_COUNT, &seconds, HS_N_("wait at most so many seconds (3600)")},
+	};
+	int first, rc;
+	if (!hs_cli_parse(cli, &hs_verb_ingest, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
+		return rc;
+	if (first == argc || !sender)
+		return hs_cli_usage(&hs_verb_ingest, _("a sender's key (--sender) and files or folders are needed"));
+	if (expires && !hs_time_parse(expires, strlen(expires), &g.given.expires))
+		return hs_cli_usage(&hs_verb_ingest, _("--expires takes a date such as 2027-03-31"));
+	struct hs_err err = HS_ERR_INIT;
+	g.errors = json_array();
+	rc = hs_filer_open(cli, sender, tenant_file, &g.filer, &err);
+	for (int i = first; i < argc && rc == 0; i++)
+		rc = hs_walk(argv[i], count_file, &g, &err);
+	hs_progress_begin(&g.progress, g.bytes_total);
+	for (int i = first; i < argc && rc == 0; i++)
+		rc = ingest_argument(&g, argv[i], collections, &err);
+	hs_progress_end(&g.progress);
+	if (rc < 0) /* a fatal error of one file was reported with its name already */
+		return finish(&g, err.num ? hs_cli_fail(cli, &err) : HS_EXIT_FAILED);
+	return finish(&g, no_follow ? HS_EXIT_OK : follow(&g, seconds));
+}
+
+const struct hs_verb hs_verb_ingest = {"ingest", run, "--sender KEYFILE [--collection C --level L] FILE|FOLDER...",
+				       HS_N_("seal and file documents; what is unchanged is skipped")};
+
+int hs_docs_rm(struct hs_cli *cli, int argc, char **argv)
+{
+	static const struct hs_verb verb = {"docs rm", hs_docs_rm, "--sender KEYFILE FILE...",
+					    HS_N_("take documents back; holds from the next question on")};
+	const char *sender = NULL;
+	const struct hs_option options[] = {
+	    {"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender that filed them")}};
+	int first, rc;
+	if (!hs_cli_parse(cli, &verb, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
+		return rc;
+	if (first == argc || !sender)
+		return hs_cli_usage(&verb, _("a sender's key (--sender) and the files are needed"));
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_filer *filer = NULL;
+	if (hs_filer_open(cli, sender, NULL, &filer, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	int result = HS_EXIT_OK;
+	for (int i = first; i < argc; i++) {
+		HS_BUF_AUTO manifest = HS_BUF_INIT;
+		const struct hs_buf nothing = HS_BUF_INIT;
+		char job[48];
+		err = HS_ERR_INIT;
+		rc = hs_filer_withdraw(filer, argv[i], &manifest, &err);
+		if (rc == 0)
+			rc = hs_submit(cli, &manifest, &nothing, job, sizeof job, &err);
+		if (rc == 0)
+			rc = hs_filer_acknowledged(filer, &err);
+		if (rc < 0) {
+			(void)hs_cli_fail(cli, &err);
+			result = i == first && argc - first == 1 ? HS_EXIT_FAILED : HS_EXIT_PARTLY;
+		}
+	}
+	hs_filer_close(filer);
+	return result;
+}
