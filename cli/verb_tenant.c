@@ -13,6 +13,7 @@ static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
 static const struct hs_verb tenant_verbs[] = {
     {"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
     {"tenant list", tenant_list, "", HS_N_("list the tenants and whether each is open")},
+    {"tenant info", tenant_info, "", HS_N_("what a sender needs: id and public key of the tenant")},
     {"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
     {"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
 };
