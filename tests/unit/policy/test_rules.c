@@ -1,6 +1,10 @@
 #include "policy/rules.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "base/file.h"
 
 #include "tests/unit/policy/fixture.h"
 
@@ -275,6 +279,41 @@ static void a_newer_schema_is_refused_by_name(void **state)
 	db_close(db);
 }
 
+/* What docs/policy.md shows is a policy that applies. */
+static void the_documented_example_applies(void **state)
+{
+	const char *root = getenv("HISHO_SOURCE_ROOT");
+	if (!root)
+		skip(); /* run by hand, outside of meson */
+	char path[4096];
+	(void)snprintf(path, sizeof(path), "%s/docs/policy.md", root);
+	HS_BUF_AUTO page = HS_BUF_INIT;
+	assert_int_equal(hs_file_read(AT_FDCWD, path, 1 << 20, &page), 0);
+	char *start = strstr(hs_buf_cstr(&page), "```yaml\n");
+	assert_non_null(start);
+	start += strlen("```yaml\n");
+	char *end = strstr(start, "```");
+	assert_non_null(end);
+	*end = '\0';
+	sqlite3 *db = db_open();
+	must_apply(db, start);
+	uint32_t pay = must_class(db, "人事", "極秘", "給与"), deals = must_class(db, "営業", "秘", "");
+	struct {
+		const char *user;
+		uint32_t class_id;
+		bool ask, download;
+	} want[] = {{"sato", pay, true, false},	     {"tanaka", pay, true, false}, {"suzuki", pay, false, false},
+		    {"suzuki", deals, true, false}, {"takahashi", deals, false, false}, {"kanri", deals, false, false},
+		    {"tanaka", deals, true, true}};
+	for (size_t i = 0; i < HS_ARRAY_LEN(want); i++) {
+		struct hs_explanation e;
+		assert_int_equal(hs_policy_explain(db, want[i].user, want[i].class_id, T0, NULL, NULL, &e, NULL), 0);
+		if (e.ask != want[i].ask || e.download != want[i].download)
+			fail_msg("%s, class %u: ask %d, download %d", want[i].user, want[i].class_id, e.ask, e.download);
+	}
+	db_close(db);
+}
+
 /* Let SQLite run out of memory at its Nth allocation, for every N: whole or not at all. */
 static int allocations_left;
 static sqlite3_mem_methods real_mem;
@@ -337,6 +376,7 @@ int main(void)
 		cmocka_unit_test(added_users_and_the_file_live_together),
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(a_newer_schema_is_refused_by_name),
+		cmocka_unit_test(the_documented_example_applies),
 		cmocka_unit_test(failing_memory_leaves_the_old_policy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
