@@ -14,7 +14,7 @@
 #define HS_PAYLOAD_NAME_MAX 1024
 #define HS_PAYLOAD_TITLE_MAX 1024
 #define HS_PAYLOAD_MEDIA_MAX 128
-#define HS_PAYLOAD_CONTENT_MAX (256u * 1024u * 1024u) /* the largest document that is taken in */
+#define HS_PAYLOAD_CONTENT_MAX (64u * 1024u * 1024u) /* the largest document that is taken in */
 
 struct hs_payload { /* slices into the parsed bytes, or the caller's */
 	const char *name, *title, *media;
