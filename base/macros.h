@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define HS_MUST_CHECK __attribute__((warn_unused_result))
+/* A result that may be lost, with the reason in a comment beside it: (void) alone does not satisfy HS_MUST_CHECK. */
+#define hs_ignore(expr) ((void)!(expr))
 #define HS_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define HS_CLEANUP(fn) __attribute__((cleanup(fn)))
 #define HS_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

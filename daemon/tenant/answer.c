@@ -1,0 +1,236 @@
+#include "daemon/tenant/answer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "retrieval/check.h"
+#include "text/sentence.h"
+
+/* Seconds that an employee waits for the prompt to be read, and what a prompt costs beside its passages. */
+#define PREFILL_SECONDS 4.0f
+#define PROMPT_TOKENS_BESIDE 100.0f
+#define TOKENS_PER_CHARACTER 0.65f /* Japanese text under the qwen2 vocabulary */
+#define BUDGET_LEAST 200
+#define BUDGET_MOST 4000
+#define BUDGET_UNKNOWN 300
+
+/* Least share of the question's idf that the chosen sentences hold together. */
+#define COVERAGE_LEAST 0.30f
+
+/* A second quote must be nearly as good as the first. */
+#define SECOND_QUOTE_WORTH 0.9f
+
+bool hs_answerable(const struct hs_results *results, const struct hs_evidence *evidence)
+{
+	return results->count > 0 && evidence->count > 0 && evidence->coverage >= COVERAGE_LEAST;
+}
+
+size_t hs_answer_budget(float prefill_rate)
+{
+	if (!(prefill_rate > 0))
+		return BUDGET_UNKNOWN;
+	float characters = (prefill_rate * PREFILL_SECONDS - PROMPT_TOKENS_BESIDE) / TOKENS_PER_CHARACTER;
+	return (size_t)HS_MIN(HS_MAX(characters, (float)BUDGET_LEAST), (float)BUDGET_MOST);
+}
+
+/* The sentences of one hit, as one text: neighbours as they stand, gaps as a line end. */
+static char *join_sentences(struct hs_arena *arena, const struct hs_evidence_sentence *s, size_t n, size_t *ret_len)
+{
+	size_t cap = 1;
+	for (size_t i = 0; i < n; i++)
+		cap += s[i].end - s[i].start + 1;
+	char *text = hs_arena_alloc(arena, cap), *p = text;
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0)
+			*p++ = '\n';
+		memcpy(p, s[i].text, s[i].end - s[i].start);
+		p += s[i].end - s[i].start;
+	}
+	*p = '\0';
+	*ret_len = (size_t)(p - text);
+	return text;
+}
+
+int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const struct hs_results *results, const struct hs_evidence *evidence)
+{
+	*a = (struct hs_answer){.arena = arena, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
+	a->evidence = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->evidence);
+	a->passages = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->passages);
+	if (!a->evidence || !a->passages)
+		return -ENOMEM;
+	for (size_t i = 0; i < evidence->count && a->n_evidence < HS_PROMPT_PASSAGES_MAX;) {
+		const struct hs_evidence_sentence *first = &evidence->items[i];
+		size_t n = 1;
+		while (i + n < evidence->count && first[n].hit == first->hit)
+			n++;
+		const struct hs_hit *hit = &results->hits[first->hit];
+		size_t len;
+		char *text = join_sentences(arena, first, n, &len);
+		if (!text)
+			return -ENOMEM;
+		uint32_t start = first->start, end = first[n - 1].end;
+		a->passages[a->n_evidence] = (struct hs_prompt_passage){hit->title, hit->context, text, len};
+		a->evidence[a->n_evidence] = (struct hs_cited){
+			.n = (unsigned)a->n_evidence + 1, .document = hit->document.s, .version = hit->version.s, .start = start,
+			.end = end, .page = hit->page, .title = hit->title, .context = hit->context,
+			.quote = hit->text + (start - hit->start), .quote_len = end - start};
+		a->n_evidence++;
+		i += n;
+	}
+	return 0;
+}
+
+void hs_answer_finish(struct hs_answer *a)
+{
+	hs_buf_wipe(&a->offered);
+	hs_buf_wipe(&a->released);
+}
+
+void hs_answer_passages(const struct hs_answer *a, struct hs_prompt_passage *out)
+{
+	memcpy(out, a->passages, a->n_evidence * sizeof *out);
+}
+
+void hs_answer_keep(struct hs_answer *a, const bool *entered)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < a->n_evidence; i++) {
+		if (!entered[i])
+			continue;
+		a->evidence[kept] = a->evidence[i];
+		a->passages[kept] = a->passages[i];
+		a->evidence[kept].n = (unsigned)kept + 1;
+		kept++;
+	}
+	a->n_evidence = kept;
+}
+
+int hs_answer_push(struct hs_answer *a, const char *text, size_t len)
+{
+	return hs_buf_append(&a->offered, text, len);
+}
+
+int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence)
+{
+	const struct hs_evidence_sentence *best[HS_ANSWER_QUOTES_MAX] = {NULL};
+	if (!a->quotable)
+		return 0;
+	for (size_t i = 0; i < evidence->count; i++) {
+		const struct hs_evidence_sentence *s = &evidence->items[i];
+		if (!best[0] || s->worth > best[0]->worth) {
+			best[1] = best[0];
+			best[0] = s;
+		} else if (!best[1] || s->worth > best[1]->worth) {
+			best[1] = s;
+		}
+	}
+	for (size_t i = 0; i < HS_ANSWER_QUOTES_MAX && best[i]; i++) {
+		if (i > 0 && best[i]->worth < SECOND_QUOTE_WORTH * best[0]->worth)
+			break;
+		size_t e = 0;
+		while (e < a->n_evidence && !(a->evidence[e].start <= best[i]->start && best[i]->end <= a->evidence[e].end &&
+					      best[i]->text >= a->evidence[e].quote &&
+					      best[i]->text < a->evidence[e].quote + a->evidence[e].quote_len))
+			e++;
+		const char *text = hs_arena_strndup(a->arena, best[i]->text, best[i]->end - best[i]->start);
+		if (!text)
+			return -ENOMEM;
+		if (e < a->n_evidence)
+			a->quotes[a->n_quotes++] = (struct hs_quote){e, best[i]->start, best[i]->end, text};
+	}
+	return 0;
+}
+
+bool hs_answer_next(struct hs_answer *a, bool last)
+{
+	if (a->next_quote < a->n_quotes)
+		return true;
+	const char *text = (const char *)a->offered.data;
+	size_t at = 0;
+	struct hs_sentence s;
+	if (a->offered.len == 0 || !hs_sentence_next(text, a->offered.len, &at, &s))
+		return false;
+	if (at >= a->offered.len && !last && !hs_sentence_ended(text, a->offered.len))
+		return false;
+	a->sentence_start = s.start;
+	a->sentence_end = s.end;
+	return true;
+}
+
+int hs_answer_check(const struct hs_answer *a, struct hs_tagger *tagger, struct hs_verdict *ret)
+{
+	*ret = (struct hs_verdict){0};
+	if (a->next_quote < a->n_quotes) {
+		const struct hs_quote *q = &a->quotes[a->next_quote];
+		*ret = (struct hs_verdict){true, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
+		return 0;
+	}
+	struct hs_check_passage passages[HS_PROMPT_PASSAGES_MAX];
+	for (size_t i = 0; i < a->n_evidence; i++)
+		passages[i] = (struct hs_check_passage){.text = a->evidence[i].quote, .len = a->evidence[i].quote_len};
+	struct hs_check_result result;
+	int rc = hs_check_sentence(tagger, (const char *)a->offered.data + a->sentence_start, a->sentence_end - a->sentence_start, passages,
+				   a->n_evidence, &result);
+	if (rc < 0 || !result.supported)
+		return rc;
+	const struct hs_cited *e = &a->evidence[result.passage];
+	*ret = (struct hs_verdict){true, result.passage, e->start + (uint32_t)result.start, e->start + (uint32_t)result.end, e->version};
+	return 0;
+}
+
+int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation)
+{
+	const char *sentence;
+	size_t len;
+	bool quote = a->next_quote < a->n_quotes;
+	*ret_text = NULL;
+	*ret_citation = NULL;
+	if (quote) {
+		sentence = a->quotes[a->next_quote++].text;
+		len = strlen(sentence);
+	} else {
+		sentence = (const char *)a->offered.data + a->sentence_start;
+		len = a->sentence_end - a->sentence_start;
+	}
+	if (v->supported && a->n_citations < HS_ANSWER_CITATIONS_MAX) {
+		const struct hs_cited *e = &a->evidence[v->evidence];
+		struct hs_cited *c = &a->citations[a->n_citations];
+		*c = *e;
+		c->quote = e->quote + (v->start - e->start);
+		c->quote_len = v->end - v->start;
+		c->start = v->start;
+		c->end = v->end;
+		size_t at = a->released.len;
+		int rc = hs_buf_printf(&a->released, "%s%.*s[%u]", at ? "\n" : "", (int)len, sentence, c->n);
+		if (rc < 0)
+			return rc;
+		*ret_text = hs_arena_strndup(a->arena, (const char *)a->released.data + at, a->released.len - at);
+		if (!*ret_text)
+			return -ENOMEM;
+		*ret_citation = c;
+		a->n_citations++;
+		a->outcome = quote ? HS_OUTCOME_EXTRACTED : HS_OUTCOME_ANSWERED;
+	}
+	if (!quote) {
+		size_t at = 0;
+		struct hs_sentence s;
+		(void)hs_sentence_next((const char *)a->offered.data, a->offered.len, &at, &s); /* the one just judged */
+		hs_buf_consume(&a->offered, at);
+	}
+	return 0;
+}
+
+const char *hs_answer_text(const struct hs_answer *a)
+{
+	const char *text = hs_buf_cstr((struct hs_buf *)&a->released);
+	return text ? text : "";
+}
+
+void hs_answer_hash(const struct hs_answer *a, uint8_t out[static 32])
+{
+	(void)crypto_generichash(out, 32, a->released.data, a->released.len, NULL, 0); /* fails for wrong lengths only */
+}

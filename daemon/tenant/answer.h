@@ -1,0 +1,84 @@
+/*
+ * An answer as it grows: the evidence that it may rest on, text that a model (or the documents themselves) offers, and the
+ * sentences that were released. Pure logic: knows no process, no clock and no channel. One thread at a time.
+ */
+#ifndef HISHO_DAEMON_TENANT_ANSWER_H
+#define HISHO_DAEMON_TENANT_ANSWER_H
+
+#include "base/arena.h"
+#include "daemon/tenant/chat_events.h"
+#include "daemon/tenant/prompt.h"
+#include "retrieval/evidence.h"
+#include "text/analyze.h"
+
+#define HS_ANSWER_TEXT_MAX (64u * 1024u)
+#define HS_ANSWER_CITATIONS_MAX 64
+#define HS_ANSWER_QUOTES_MAX 2 /* sentences that answer in the documents' own words */
+
+struct hs_answer {
+	struct hs_arena *arena; /* the request's */
+
+	struct hs_cited *evidence; /* numbered from 1, best first */
+	struct hs_prompt_passage *passages; /* the same, as the prompt shows them */
+	size_t n_evidence;
+
+	struct hs_buf offered; /* text that is not judged yet */
+	size_t sentence_start, sentence_end; /* of offered: the sentence under judgement */
+	struct hs_buf released;
+	struct hs_cited citations[HS_ANSWER_CITATIONS_MAX];
+	size_t n_citations;
+	bool quotable; /* without a model, the documents' own sentences may answer */
+	struct hs_quote {
+		size_t evidence;
+		uint32_t start, end; /* bytes of the canonical text */
+		const char *text;
+	} quotes[HS_ANSWER_QUOTES_MAX];
+	size_t n_quotes, next_quote;
+	enum hs_outcome outcome;
+};
+
+struct hs_verdict { /* of one sentence */
+	bool supported;
+	size_t evidence;      /* index of what supports it */
+	uint32_t start, end;  /* the cited bytes of the canonical text */
+	const char *version;  /* of the evidence */
+};
+
+/* Is there enough of the question in what was found? Thresholds were measured: docs/answers.md. */
+bool hs_answerable(const struct hs_results *results, const struct hs_evidence *evidence);
+
+/* Characters of evidence that keep a prompt's prefill within its time, at that many tokens a second (0: not known). */
+size_t hs_answer_budget(float prefill_rate);
+
+/* Group the chosen sentences into numbered passages. Results and evidence must outlive the answer. */
+int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const struct hs_results *results,
+		    const struct hs_evidence *evidence) HS_MUST_CHECK;
+void hs_answer_finish(struct hs_answer *a);
+
+/* The passages as the prompt takes them: out holds HS_PROMPT_PASSAGES_MAX. */
+void hs_answer_passages(const struct hs_answer *a, struct hs_prompt_passage *out);
+
+/* Forget the evidence that did not enter the prompt, and number what is left. */
+void hs_answer_keep(struct hs_answer *a, const bool *entered);
+
+int hs_answer_push(struct hs_answer *a, const char *text, size_t len) HS_MUST_CHECK;
+
+/* Offer the best sentences of the evidence themselves, where the answer is quotable. */
+int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence) HS_MUST_CHECK;
+
+/* Is there a sentence to judge? `last`: what is left counts as one though its end is missing. */
+bool hs_answer_next(struct hs_answer *a, bool last);
+
+/* Judge the sentence: is it supported by the evidence, and where? */
+int hs_answer_check(const struct hs_answer *a, struct hs_tagger *tagger, struct hs_verdict *ret) HS_MUST_CHECK;
+
+/* Act on the verdict. *ret_text: what is released, with its mark, or NULL; *ret_citation with it. Both live in the answer. */
+int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation) HS_MUST_CHECK;
+
+/* All that was released, terminated. */
+const char *hs_answer_text(const struct hs_answer *a);
+
+/* BLAKE2b-256 of what was released. */
+void hs_answer_hash(const struct hs_answer *a, uint8_t out[static 32]);
+
+#endif

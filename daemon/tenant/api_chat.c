@@ -1,0 +1,455 @@
+/*
+ * POST /v1/chat/completions: evidence first, then sentence by sentence.
+ *
+ *   RETRIEVING --(nothing to go by)--------------------------------------------.
+ *       |                                                                      |
+ *       |--(a model)--> ASKED --KEPT--> RECORDING --GO--> GENERATING --DONE--> CLOSING --> ended
+ *       |                                   ^   |            |  ^                 ^
+ *       '--(no model)-----------------------'   |            v  | one sentence    |
+ *                                               '--(quotes)--checked, released ---'
+ *
+ * RECORDING writes the audit record of exactly the passages that the prompt holds; only then is anything shown. CLOSING
+ * records the hash of what was released. Whatever state it is in, a client that goes away ends it: infer is cancelled at
+ * once, and the closing record says so. The work on threads runs as jobs of the exchange, one at a time.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "daemon/tenant/answer.h"
+#include "daemon/tenant/api.h"
+#include "daemon/tenant/chat_events.h"
+#include "daemon/tenant/infer_client.h"
+#include "daemon/tenant/prompt.h"
+#include "daemon/tenant/retrieve.h"
+
+#define PASSAGES_SOUGHT 8
+#define ANSWER_DEADLINE_MS (5 * 60 * 1000LL)
+#define KEEP_ALIVE_MS 10000
+
+enum state { RETRIEVING, ASKED, RECORDING, GENERATING, CLOSING };
+
+struct chat {
+	struct hs_retrieval retrieval; /* first: retrieve.c finds it by the exchange's handler state */
+	struct hs_exchange *x;
+	enum state state;
+	struct hs_chat_request request;
+	struct hs_id id;
+	int64_t created;
+
+	struct hs_answer answer;
+	struct hs_msg_generate *prompt; /* in the arena */
+	uint64_t generation;            /* infer's request; 0: none runs */
+	bool generated;                 /* infer has nothing more to say */
+	struct hs_msg_done counts;
+	uint64_t recorded;              /* seq of the question's audit record */
+
+	struct hs_verdict verdict; /* of the sentence that is being checked */
+	struct hs_err failed;      /* what ended it before its end */
+	uv_timer_t *keep_alive;
+	struct hs_buf out;
+};
+
+static struct chat *chat_of(struct hs_exchange *x)
+{
+	return HS_CONTAINER_OF((struct hs_retrieval *)x->handler_state, struct chat, retrieval);
+}
+
+static struct hs_chat_head head_of(const struct chat *c)
+{
+	const char *model = hs_infer_client_models(c->x->tenant->infer)->generator;
+	return (struct hs_chat_head){.id = c->id.s, .model = *model ? model : "hisho-extract", .created_ms = c->created};
+}
+
+static void advance(struct chat *c);
+
+static void close_timer(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void free_chat(struct chat *c)
+{
+	struct hs_exchange *x = c->x;
+	if (c->keep_alive)
+		uv_close((uv_handle_t *)c->keep_alive, close_timer);
+	hs_retrieval_finish(&c->retrieval);
+	hs_chat_request_finish(&c->request);
+	hs_answer_finish(&c->answer);
+	hs_buf_wipe(&c->out);
+	x->handler_state = NULL;
+	x->on_gone = NULL;
+	free(c);
+	hs_exchange_release(x);
+}
+
+/* Send what is in c->out as a piece of the stream. */
+static void flush_events(struct chat *c, int rc, bool last)
+{
+	struct hs_exchange *x = c->x;
+	if (rc < 0) /* out of memory in the middle of a stream: the connection ends without its last event */
+		hs_buf_wipe(&c->out);
+	if (!x->ended)
+		hs_exchange_content(x, c->out.data, c->out.len, last);
+	hs_buf_wipe(&c->out);
+}
+
+static void on_keep_alive(uv_timer_t *timer)
+{
+	struct chat *c = timer->data;
+	static const char comment[] = ": keep-alive\n\n";
+	if (c->x->begun && !c->x->ended)
+		hs_exchange_content(c->x, comment, sizeof comment - 1, false);
+}
+
+static void start_keep_alive(struct chat *c)
+{
+	c->keep_alive = calloc(1, sizeof *c->keep_alive);
+	if (!c->keep_alive)
+		return; /* only proxies that give up on quiet streams will notice */
+	if (uv_timer_init(c->x->tenant->loop, c->keep_alive) < 0) {
+		free(c->keep_alive);
+		c->keep_alive = NULL;
+		return;
+	}
+	c->keep_alive->data = c;
+	(void)uv_timer_start(c->keep_alive, on_keep_alive, KEEP_ALIVE_MS, KEEP_ALIVE_MS); /* cannot fail with a callback */
+}
+
+/* --- the end --- */
+
+static void finish_answer(struct chat *c)
+{
+	struct hs_exchange *x = c->x;
+	const struct hs_answer *a = &c->answer;
+	const struct hs_chat_head head = head_of(c);
+	const struct hs_chat_usage usage = {c->counts.prompt_tokens, c->counts.answer_tokens};
+	const char *reason = c->counts.reason == HS_DONE_LENGTH ? "length" : "stop";
+	int rc = 0;
+	if (c->failed.num) {
+		if (!x->begun) {
+			x->err = c->failed;
+			hs_exchange_answer(x, -c->failed.num);
+		} else {
+			rc = hs_chat_event_error(&c->out, &c->failed);
+			flush_events(c, rc, true);
+		}
+	} else if (c->request.stream) {
+		if (a->outcome == HS_OUTCOME_NOT_FOUND)
+			rc = hs_chat_event_sentence(&c->out, &head, hs_not_found_text, NULL, 0);
+		if (rc == 0)
+			rc = hs_chat_event_end(&c->out, &head, a->outcome, reason, c->request.include_usage ? &usage : NULL);
+		flush_events(c, rc, true);
+	} else {
+		const char *text = a->outcome == HS_OUTCOME_NOT_FOUND ? hs_not_found_text : hs_answer_text(a);
+		rc = hs_chat_whole(&x->reply, &head, text, a->citations, a->n_citations, a->evidence, a->n_evidence, a->outcome, reason,
+				   &usage);
+		hs_exchange_answer(x, rc);
+	}
+	free_chat(c);
+}
+
+static int record_answer(struct hs_exchange *x, struct hs_write_context *w)
+{
+	struct chat *c = chat_of(x);
+	uint8_t hash[HS_AUDIT_CHAIN_LEN];
+	hs_answer_hash(&c->answer, hash);
+	static const char *const outcomes[] = {"not_found", "answered", "extracted", "failed"};
+	hs_exchange_audit(x, "answer", c->id.s, c->failed.num || x->gone ? HS_AUDIT_FAILED : HS_AUDIT_ALLOWED);
+	x->entry.about = c->recorded;
+	x->entry.request = c->id.s;
+	x->entry.answer_hash = hash;
+	x->entry.reason = c->failed.num ? c->failed.code : x->gone ? "client.gone" : NULL;
+	x->entry.detail = outcomes[c->answer.outcome];
+	int rc = hs_exchange_append_audit(x, NULL);
+	x->entry.answer_hash = NULL;
+	return rc;
+}
+
+static void answer_recorded(struct hs_exchange *x, int rc)
+{
+	struct chat *c = chat_of(x);
+	if (rc < 0 && !c->failed.num)
+		c->failed = x->err.num ? x->err : (struct hs_err){.num = -rc, .code = "audit.failed", .hint = ""};
+	finish_answer(c);
+}
+
+static void close_answer(struct chat *c)
+{
+	c->state = CLOSING;
+	if (!c->recorded) { /* nothing was shown: there is nothing to close */
+		finish_answer(c);
+		return;
+	}
+	int rc = hs_exchange_on_writer(c->x, record_answer, answer_recorded);
+	if (rc < 0)
+		answer_recorded(c->x, rc);
+}
+
+/* End early: with an error of ours, or because the client is gone. Waits for a job that still runs. */
+static void fail(struct chat *c, int rc, const struct hs_err *err)
+{
+	if (!c->failed.num) {
+		c->failed = err && err->num ? *err : HS_ERR_INIT;
+		(void)hs_fail_errno(&c->failed, rc, "answer.failed", c->id.s);
+		c->answer.outcome = HS_OUTCOME_FAILED;
+	}
+	hs_retrieval_cancel(&c->retrieval);
+	if (c->generation)
+		hs_infer_cancel(c->x->tenant->infer, c->generation);
+	c->generation = 0;
+	if (!c->x->busy && c->state != CLOSING)
+		close_answer(c);
+}
+
+static void gone(struct hs_exchange *x)
+{
+	struct chat *c = chat_of(x);
+	fail(c, -ECANCELED, NULL);
+}
+
+/* --- sentences --- */
+
+static int check_sentence(struct hs_exchange *x, struct hs_read_context *r)
+{
+	struct chat *c = chat_of(x);
+	int rc = hs_answer_check(&c->answer, r->tagger, &c->verdict);
+	if (rc < 0 || !c->verdict.supported)
+		return rc;
+	/* The right to what is about to be shown, as it stands now. */
+	uint64_t epoch;
+	rc = hs_policy_epoch(hs_reader_db(r->reader), &epoch);
+	if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_now_ms())) {
+		struct hs_grant *fresh;
+		rc = hs_policy_resolve(hs_reader_db(r->reader), &x->who, hs_now_ms(), &fresh, &x->err);
+		if (rc < 0)
+			return rc;
+		hs_grant_destroy(x->grant);
+		x->grant = fresh;
+	}
+	struct hs_version_row row;
+	if (rc == 0)
+		rc = hs_store_version(r->reader, x->grant, HS_RIGHT_ASK, hs_now_ms(), c->verdict.version, &row, &x->err);
+	return rc;
+}
+
+static void sentence_checked(struct hs_exchange *x, int rc)
+{
+	struct chat *c = chat_of(x);
+	if (rc < 0) {
+		fail(c, rc, &x->err);
+		return;
+	}
+	if (c->failed.num) { /* it ended while this was checked */
+		close_answer(c);
+		return;
+	}
+	const struct hs_cited *citation = NULL;
+	const char *text = NULL;
+	rc = hs_answer_take(&c->answer, &c->verdict, &text, &citation);
+	if (rc == 0 && text && c->request.stream) {
+		const struct hs_chat_head head = head_of(c);
+		rc = hs_chat_event_sentence(&c->out, &head, text, citation, citation ? 1 : 0);
+		flush_events(c, rc, false);
+	}
+	if (rc < 0)
+		fail(c, rc, NULL);
+	else
+		advance(c);
+}
+
+/* Check the next sentence, or close when there is none and none will come. */
+static void advance(struct chat *c)
+{
+	if (c->x->busy || c->state != GENERATING)
+		return;
+	if (hs_answer_next(&c->answer, c->generated)) {
+		int rc = hs_exchange_on_reader(c->x, check_sentence, sentence_checked);
+		if (rc < 0)
+			fail(c, rc, &c->x->err);
+	} else if (c->generated) {
+		close_answer(c);
+	}
+}
+
+static void on_text(void *ctx, const char *text, size_t len)
+{
+	struct chat *c = ctx;
+	int rc = hs_answer_push(&c->answer, text, len);
+	if (rc < 0)
+		fail(c, rc, NULL);
+	else
+		advance(c);
+}
+
+static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const struct hs_err *err)
+{
+	struct chat *c = ctx;
+	c->generation = 0;
+	if (rc < 0) {
+		fail(c, rc, err);
+		return;
+	}
+	c->counts = *done;
+	c->generated = true;
+	advance(c);
+}
+
+/* --- the question's record, then the evidence --- */
+
+static int record_question(struct hs_exchange *x, struct hs_write_context *w)
+{
+	struct chat *c = chat_of(x);
+	struct hs_answer *a = &c->answer;
+	struct hs_audit_chunk *chunks = hs_arena_calloc(x->arena, a->n_evidence + 1, sizeof *chunks);
+	if (!chunks)
+		return -ENOMEM;
+	for (size_t i = 0; i < a->n_evidence; i++) {
+		(void)snprintf(chunks[i].version, sizeof chunks[i].version, "%s", a->evidence[i].version); /* ids fit */
+		chunks[i].start = a->evidence[i].start;
+		chunks[i].end = a->evidence[i].end;
+	}
+	hs_exchange_audit(x, "ask", c->id.s, HS_AUDIT_ALLOWED);
+	x->entry.request = c->id.s;
+	x->entry.query = c->request.question;
+	x->entry.query_len = strlen(c->request.question);
+	x->entry.keep_query = x->tenant->keep_queries;
+	x->entry.chunks = chunks;
+	x->entry.n_chunks = a->n_evidence;
+	return hs_exchange_append_audit(x, &c->recorded);
+}
+
+static void question_recorded(struct hs_exchange *x, int rc)
+{
+	struct chat *c = chat_of(x);
+	if (rc < 0 || c->failed.num) {
+		fail(c, rc < 0 ? rc : -ECANCELED, &x->err);
+		return;
+	}
+	if (c->request.stream) {
+		const struct hs_chat_head head = head_of(c);
+		hs_exchange_begin_stream(x, "text/event-stream");
+		rc = hs_chat_event_evidence(&c->out, &head, c->answer.evidence, c->answer.n_evidence);
+		flush_events(c, rc, false);
+		start_keep_alive(c);
+	}
+	c->state = GENERATING;
+	if (c->generation) {
+		rc = hs_infer_go(x->tenant->infer, c->generation);
+	} else {
+		c->generated = true;
+		rc = hs_answer_quote(&c->answer, &c->retrieval.evidence);
+	}
+	if (rc < 0)
+		fail(c, rc, NULL);
+	else
+		advance(c);
+}
+
+static void record(struct chat *c)
+{
+	c->state = RECORDING;
+	int rc = hs_exchange_on_writer(c->x, record_question, question_recorded);
+	if (rc < 0)
+		fail(c, rc, &c->x->err);
+}
+
+static void on_kept(void *ctx, const struct hs_msg_kept *kept)
+{
+	struct chat *c = ctx;
+	if (c->state != ASKED || kept->n_segments != c->prompt->n_segments) {
+		fail(c, -EPROTO, NULL);
+		return;
+	}
+	bool entered[HS_PROMPT_PASSAGES_MAX] = {false};
+	for (size_t i = 0; i < c->answer.n_evidence; i++)
+		entered[i] = kept->kept[hs_prompt_segment_of((uint32_t)i)];
+	hs_answer_keep(&c->answer, entered);
+	record(c);
+}
+
+static const struct hs_infer_events events = {.kept = on_kept, .text = on_text, .done = on_done};
+
+static int ask_model(struct chat *c)
+{
+	struct hs_prompt_passage passages[HS_PROMPT_PASSAGES_MAX];
+	c->prompt = hs_arena_alloc(c->x->arena, sizeof *c->prompt);
+	if (!c->prompt)
+		return -ENOMEM;
+	hs_answer_passages(&c->answer, passages);
+	int rc = hs_prompt_build(c->x->arena, &c->request, passages, (uint32_t)c->answer.n_evidence, c->prompt);
+	if (rc < 0)
+		return rc;
+	hs_grant_hash(c->x->grant, c->prompt->cache_key);
+	c->state = ASKED;
+	return hs_infer_generate(c->x->tenant->infer, c->prompt, hs_now_ms() + ANSWER_DEADLINE_MS, &events, c, &c->generation);
+}
+
+static void found(struct hs_retrieval *r, int rc)
+{
+	struct chat *c = HS_CONTAINER_OF(r, struct chat, retrieval);
+	if (rc < 0 || c->failed.num) {
+		fail(c, rc < 0 ? rc : -ECANCELED, &c->x->err);
+		return;
+	}
+	rc = hs_answer_begin(&c->answer, c->x->arena, &r->results, &r->evidence);
+	if (rc < 0) {
+		fail(c, rc, NULL);
+		return;
+	}
+	bool worth_asking = hs_answerable(&r->results, &r->evidence);
+	if (worth_asking && hs_infer_client_models(c->x->tenant->infer)->generates) {
+		rc = ask_model(c);
+		if (rc < 0)
+			fail(c, rc, NULL);
+		return;
+	}
+	c->answer.quotable = worth_asking;
+	record(c);
+}
+
+int hs_api_chat(struct hs_exchange *x)
+{
+	struct chat *c = calloc(1, sizeof *c);
+	if (!c)
+		return -ENOMEM;
+	int rc = hs_chat_request_parse(x->body.data, x->body.len, &c->request, &x->err);
+	if (rc < 0) {
+		free(c);
+		return rc;
+	}
+	c->x = x;
+	c->id = hs_id_new("ans_");
+	c->created = hs_now_ms();
+	c->failed = HS_ERR_INIT;
+	c->retrieval = (struct hs_retrieval){.x = x, .text = c->request.search, .mode = HS_SEARCH_HYBRID, .k = PASSAGES_SOUGHT,
+					     .budget = hs_answer_budget(hs_infer_client_models(x->tenant->infer)->prefill_rate),
+					     .done = found};
+	x->handler_state = &c->retrieval;
+	x->on_gone = gone;
+	hs_exchange_hold(x);
+	rc = hs_retrieve(&c->retrieval);
+	if (rc < 0)
+		free_chat(c);
+	return rc;
+}
+
+int hs_api_models(struct hs_exchange *x)
+{
+	const struct hs_infer_models *m = hs_infer_client_models(x->tenant->infer);
+	const char *names[] = {m->generates ? m->generator : "hisho-extract"};
+	json_t *list = json_array();
+	for (size_t i = 0; list && i < HS_ARRAY_LEN(names); i++) {
+		if (json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "id", names[i], "object", "model", "created", 0,
+							  "owned_by", "hisho")) < 0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	int rc = list ? hs_exchange_reply(x, json_pack("{s:s, s:o}", "object", "list", "data", list)) : -ENOMEM;
+	if (rc == 0)
+		hs_exchange_answer(x, 0);
+	return rc;
+}

@@ -1,0 +1,469 @@
+#include "daemon/tenant/intake.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "base/wire.h"
+#include "crypto/blob.h"
+#include "crypto/manifest.h"
+#include "crypto/payload.h"
+#include "daemon/child.h"
+#include "daemon/tenant/embedder.h"
+#include "daemon/tenant/extract_client.h"
+#include "ingest/chunk.h"
+#include "policy/classes.h"
+#include "policy/senders.h"
+#include "retrieval/jobs.h"
+
+#define RETRY_MS 5000
+
+enum state { IDLE, BEGINNING, EXTRACTING, FINISHING };
+
+struct hs_intake {
+	struct hs_tenant *tenant;
+	enum state state;
+	bool kicked; /* while it worked */
+	uv_async_t kick_signal;
+	uv_timer_t retry;
+	unsigned open_handles;
+	uint64_t open; /* atomic */
+
+	/* the one submission in work */
+	struct hs_job job;
+	int rc;
+	struct hs_err err;
+	bool taken; /* a job was begun; false: there was none */
+	bool ended; /* and is done or failed already */
+	struct hs_store_job row;
+	struct hs_manifest manifest;
+	struct hs_buf plain; /* the opened payload */
+	struct hs_payload payload;
+	struct hs_buf extracted;
+};
+
+/* --- admission --- */
+
+static int split(const void *data, size_t len, const uint8_t **ret_manifest, size_t *ret_manifest_len, const uint8_t **ret_ciphertext,
+		 size_t *ret_ciphertext_len, struct hs_err *err)
+{
+	struct hs_wire w = hs_wire_over(data, len);
+	uint32_t n = hs_wire_u32(&w);
+	const uint8_t *manifest = n <= HS_MANIFEST_MAX ? hs_wire_bytes(&w, n) : NULL;
+	if (!manifest)
+		return hs_fail(err, EPROTO, "submission.form", HS_N_("The body is not a submission. Make it with: hisho seal"), "manifest length");
+	*ret_manifest = manifest;
+	*ret_manifest_len = n;
+	*ret_ciphertext = w.data + w.at;
+	*ret_ciphertext_len = w.len - w.at;
+	return 0;
+}
+
+static int check_class(sqlite3 *db, const struct hs_manifest *m, const struct hs_sender *sender, struct hs_err *err)
+{
+	uint32_t class_id;
+	if (m->operation != HS_MANIFEST_PUT)
+		return 0;
+	int rc = hs_sender_may_file(db, &sender->id, m->collection, err);
+	return rc < 0 ? rc : hs_class_intern(db, m->collection, m->level, m->access_list, &class_id, err);
+}
+
+int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs_id *ret_job, struct hs_id *ret_sender, bool *ret_known,
+		    struct hs_err *err)
+{
+	sqlite3 *db = hs_store_db(i->tenant->store);
+	int64_t now = hs_now_ms();
+	const uint8_t *signed_manifest, *ciphertext;
+	size_t manifest_len, ciphertext_len;
+	struct hs_manifest m;
+	struct hs_sender sender;
+	uint8_t hash[32];
+	int rc = split(data, len, &signed_manifest, &manifest_len, &ciphertext, &ciphertext_len, err);
+	if (rc == 0)
+		rc = hs_manifest_open(signed_manifest, manifest_len, &m, err);
+	if (rc == 0)
+		rc = hs_manifest_check(&m, &i->tenant->id, now, err);
+	if (rc == 0)
+		rc = hs_sender_by_key(db, m.sender, &sender, err);
+	if (rc < 0)
+		return rc;
+	(void)crypto_generichash(hash, sizeof hash, ciphertext, ciphertext_len, NULL, 0); /* fails for wrong lengths only */
+	rc = hs_manifest_check_ciphertext(&m, ciphertext_len, hash, err);
+	if (rc == 0)
+		rc = check_class(db, &m, &sender, err);
+	if (rc < 0)
+		return rc;
+	struct hs_submission s = {.sender = &sender.id, .source = m.source, .source_len = strlen(m.source), .sequence = m.sequence,
+				  .id = m.submission.s};
+	hs_manifest_hash(signed_manifest, manifest_len, s.manifest_hash);
+	rc = hs_submission_admit(db, &s, now, err);
+	*ret_sender = sender.id;
+	*ret_known = rc == -EALREADY;
+	if (rc < 0)
+		return rc;
+	return hs_store_job_add(db, m.operation == HS_MANIFEST_PUT ? "put" : "delete", sender.id.s, data, len, now, ret_job, err);
+}
+
+/* --- opening, on the writer thread --- */
+
+static int take_plain(void *ctx, const void *data, size_t n)
+{
+	return hs_buf_append(ctx, data, n);
+}
+
+static int open_submission(struct hs_intake *i, const struct hs_buf *detail)
+{
+	const uint8_t *signed_manifest, *ciphertext;
+	size_t manifest_len, ciphertext_len;
+	int rc = split(detail->data, detail->len, &signed_manifest, &manifest_len, &ciphertext, &ciphertext_len, &i->err);
+	if (rc == 0)
+		rc = hs_manifest_open(signed_manifest, manifest_len, &i->manifest, &i->err);
+	if (rc < 0 || i->manifest.operation == HS_MANIFEST_DELETE)
+		return rc;
+	i->plain.limit = HS_PAYLOAD_CONTENT_MAX + 65536;
+	struct hs_age_decrypt *d;
+	rc = hs_age_decrypt_create(i->tenant->age_key, take_plain, &i->plain, &d, &i->err);
+	if (rc < 0)
+		return rc;
+	rc = hs_age_decrypt_push(d, ciphertext, ciphertext_len, &i->err);
+	if (rc == 0)
+		rc = hs_age_decrypt_finish(d, &i->err);
+	hs_age_decrypt_destroy(d);
+	if (rc == -EMSGSIZE)
+		(void)hs_fail(&i->err, EFBIG, "doc.too_large", HS_N_("The document is larger than is taken in. Split it."), "%u bytes",
+			      HS_PAYLOAD_CONTENT_MAX);
+	return rc < 0 ? rc : hs_payload_parse(i->plain.data, i->plain.len, &i->payload, &i->err);
+}
+
+/* One transaction that ends the job, well or badly. */
+static int end_job(struct hs_intake *i, const char *document, const struct hs_err *failure, bool retry)
+{
+	struct hs_store *s = i->tenant->store;
+	struct hs_err err = HS_ERR_INIT;
+	int rc = hs_store_begin(s, &err);
+	if (rc < 0)
+		return rc;
+	sqlite3 *db = hs_store_db(s);
+	rc = failure ? hs_store_job_failed(db, i->row.key, failure, retry, hs_now_ms(), &err)
+		     : hs_store_job_done(db, i->row.key, document, hs_now_ms(), &err);
+	if (rc == 0)
+		return hs_store_commit(s, &err);
+	hs_store_rollback(s);
+	return rc;
+}
+
+static int delete_document(struct hs_intake *i)
+{
+	struct hs_store *s = i->tenant->store;
+	struct hs_id document;
+	int rc = hs_store_begin(s, &i->err);
+	if (rc < 0)
+		return rc;
+	rc = hs_store_by_source(s, i->row.by, i->manifest.source, &document, NULL);
+	if (rc == -ENOENT) /* deleted before, or never filed: what was asked for holds */
+		document.s[0] = '\0', rc = 0;
+	else if (rc == 0)
+		rc = hs_store_delete(s, &document, hs_now_ms(), &i->err);
+	if (rc == 0)
+		rc = hs_store_job_done(hs_store_db(s), i->row.key, document.s, hs_now_ms(), &i->err);
+	if (rc == 0)
+		return hs_store_commit(s, &i->err);
+	hs_store_rollback(s);
+	return rc;
+}
+
+static void count_open(struct hs_intake *i)
+{
+	uint64_t open, failed;
+	if (hs_store_job_counts(hs_store_db(i->tenant->store), &open, &failed, NULL) == 0)
+		__atomic_store_n(&i->open, open, __ATOMIC_RELAXED);
+}
+
+static void run_begin(struct hs_job *job, void *context)
+{
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
+	struct hs_store *s = i->tenant->store;
+	HS_BUF_AUTO detail = HS_BUF_INIT;
+	i->taken = i->ended = false;
+	count_open(i);
+	i->rc = hs_store_begin(s, &i->err);
+	if (i->rc < 0)
+		return;
+	i->rc = hs_store_job_begin(hs_store_db(s), hs_now_ms(), &i->row, &detail, &i->err);
+	if (i->rc < 0) {
+		hs_store_rollback(s);
+		if (i->rc == -ENOENT)
+			i->rc = 0;
+		return;
+	}
+	i->rc = hs_store_commit(s, &i->err);
+	if (i->rc < 0)
+		return;
+	i->taken = true;
+	i->rc = open_submission(i, &detail);
+	if (i->rc == 0 && i->manifest.operation == HS_MANIFEST_DELETE) {
+		i->rc = delete_document(i);
+		i->ended = i->rc == 0;
+	}
+	if (i->rc < 0) {
+		(void)hs_fail_errno(&i->err, i->rc, "submission.open", i->row.id.s);
+		i->rc = end_job(i, NULL, &i->err, i->rc == -ENOMEM || i->rc == -EIO || i->rc == -ENOSPC);
+		i->ended = true;
+	}
+}
+
+/* --- indexing, on the writer thread --- */
+
+static int put_blob(struct hs_intake *i, const void *data, size_t n, struct hs_id *ret)
+{
+	struct hs_tenant *t = i->tenant;
+	struct hs_blob_info info;
+	struct hs_blob_row row = {.id = hs_id_new("blb_")};
+	int rc = hs_blob_put(t->blobs, row.id.s, t->blob_key, t->key_generation, data, n, &info, &i->err);
+	if (rc < 0)
+		return rc;
+	_Static_assert(sizeof info.wrapped <= sizeof row.wrapped && sizeof info.hash == sizeof row.hash, "one blob, two rooms");
+	memcpy(row.wrapped, info.wrapped, sizeof info.wrapped);
+	memcpy(row.hash, info.hash, sizeof info.hash);
+	row.wrapped_len = sizeof info.wrapped;
+	row.length = info.length;
+	row.key_generation = info.key_generation;
+	rc = hs_store_blob_add(t->store, &row, &i->err);
+	if (rc < 0)
+		hs_ignore(hs_blob_remove(t->blobs, row.id.s)); /* without its row nothing can open it anyway */
+	else
+		*ret = row.id;
+	return rc;
+}
+
+static const char *choose_title(struct hs_intake *i, const struct hs_document *d, char *out, size_t cap)
+{
+	const struct hs_payload *p = &i->payload;
+	if (p->title_len > 0) {
+		(void)snprintf(out, cap, "%.*s", (int)p->title_len, p->title);
+	} else if (d->title && *d->title) {
+		(void)snprintf(out, cap, "%s", d->title);
+	} else {
+		const char *slash = memrchr(p->name, '/', p->name_len);
+		const char *base = slash ? slash + 1 : p->name;
+		(void)snprintf(out, cap, "%.*s", (int)(p->name + p->name_len - base), base);
+	}
+	return out;
+}
+
+static int put_document(struct hs_intake *i, const struct hs_document *d, const struct hs_chunks *chunks, struct hs_id *ret_document)
+{
+	struct hs_store *s = i->tenant->store;
+	sqlite3 *db = hs_store_db(s);
+	struct hs_id canonical, original, version, existing;
+	uint8_t text_hash[HS_STORE_HASH_LEN];
+	char title[HS_STORE_TITLE_MAX + 1];
+	uint32_t class_id;
+	(void)crypto_generichash(text_hash, sizeof text_hash, (const uint8_t *)d->text, d->len, NULL, 0); /* lengths are right */
+	int rc = hs_class_intern(db, i->manifest.collection, i->manifest.level, i->manifest.access_list, &class_id, &i->err);
+	if (rc == 0)
+		rc = put_blob(i, i->extracted.data, i->extracted.len, &canonical);
+	if (rc == 0)
+		rc = put_blob(i, i->payload.content, i->payload.content_len, &original);
+	if (rc < 0)
+		return rc;
+	bool known = hs_store_by_source(s, i->row.by, i->manifest.source, &existing, NULL) == 0;
+	const struct hs_put put = {.document = known ? &existing : NULL, .class_id = class_id,
+				   .title = choose_title(i, d, title, sizeof title), .sender = i->row.by, .source = i->manifest.source,
+				   .submission = i->manifest.submission.s, .expires = i->manifest.document_expires, .now_ms = hs_now_ms(),
+				   .content_mac = i->manifest.content_mac, .text_hash = text_hash, .canonical = &canonical,
+				   .original = &original, .read = d, .chunks = chunks->items, .n_chunks = chunks->count};
+	return hs_store_put(s, &put, ret_document, &version, &i->err);
+}
+
+static int index_document(struct hs_intake *i)
+{
+	struct hs_store *s = i->tenant->store;
+	struct hs_document d = {0};
+	struct hs_chunks chunks = {0};
+	struct hs_id document;
+	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
+	if (rc == 0)
+		rc = hs_chunk_document(&d, NULL, &chunks);
+	if (rc == 0)
+		rc = hs_store_begin(s, &i->err);
+	if (rc == 0) {
+		rc = put_document(i, &d, &chunks, &document);
+		if (rc == 0)
+			rc = hs_store_job_done(hs_store_db(s), i->row.key, document.s, hs_now_ms(), &i->err);
+		if (rc == 0)
+			rc = hs_store_commit(s, &i->err);
+		else
+			hs_store_rollback(s);
+	}
+	hs_chunks_finish(&chunks);
+	hs_document_finish(&d);
+	return rc;
+}
+
+static bool worth_a_retry(int rc)
+{
+	return rc == -ENOMEM || rc == -EIO || rc == -ENOSPC || rc == -EBUSY || rc == -ENOTCONN || rc == -ECONNRESET;
+}
+
+/* rc and err hold what extraction said; index where it went well, and end the job either way. */
+static void run_finish(struct hs_job *job, void *context)
+{
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
+	if (i->rc == 0)
+		i->rc = index_document(i);
+	if (i->rc < 0) {
+		(void)hs_fail_errno(&i->err, i->rc, "doc.index", i->row.id.s);
+		i->rc = end_job(i, NULL, &i->err, worth_a_retry(i->rc));
+	}
+}
+
+/* --- the loop's part --- */
+
+static void next(struct hs_intake *i);
+
+static void forget_submission(struct hs_intake *i)
+{
+	hs_buf_wipe(&i->plain);
+	hs_buf_wipe(&i->extracted);
+	memset(&i->payload, 0, sizeof i->payload);
+	i->err = HS_ERR_INIT;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+	next(timer->data);
+}
+
+static void rest(struct hs_intake *i)
+{
+	forget_submission(i);
+	i->state = IDLE;
+	if (i->kicked)
+		next(i);
+	else if (hs_intake_open(i) > 0)
+		(void)uv_timer_start(&i->retry, on_retry, RETRY_MS, 0); /* cannot fail with a callback */
+}
+
+static void finished(struct hs_job *job)
+{
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
+	if (i->rc < 0) { /* even the failure could not be written: wait, then try */
+		hs_log_err("intake", &i->err);
+	} else {
+		i->kicked = true;
+		hs_embedder_kick(i->tenant->embedder);
+	}
+	rest(i);
+}
+
+static void push(struct hs_intake *i, enum state state, void (*run)(struct hs_job *, void *), void (*done)(struct hs_job *))
+{
+	i->state = state;
+	i->job = (struct hs_job){.run = run, .done = done};
+	if (hs_worker_push(i->tenant->writer, &i->job) < 0) {
+		i->kicked = false; /* the writer is full or stopping: the row waits on disk */
+		rest(i);
+	}
+}
+
+static void extracted(void *ctx, int rc, struct hs_buf *out, const struct hs_err *err)
+{
+	struct hs_intake *i = ctx;
+	i->rc = rc;
+	if (rc < 0) {
+		i->err = *err;
+	} else {
+		i->extracted = *out;
+		*out = HS_BUF_INIT;
+	}
+	push(i, FINISHING, run_finish, finished);
+}
+
+static void begun(struct hs_job *job)
+{
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
+	if (i->rc < 0)
+		hs_log_err("intake", &i->err);
+	if (i->rc < 0 || !i->taken) {
+		rest(i);
+		return;
+	}
+	if (i->ended) {
+		i->kicked = true;
+		rest(i);
+		return;
+	}
+	const struct hs_payload *p = &i->payload;
+	i->state = EXTRACTING;
+	int rc = hs_extract(i->tenant->extract, p->content, p->content_len, (struct hs_slice){p->name, p->name_len},
+			    (struct hs_slice){p->media, p->media_len}, extracted, i, &i->err);
+	if (rc < 0) {
+		i->rc = rc;
+		push(i, FINISHING, run_finish, finished);
+	}
+}
+
+static void next(struct hs_intake *i)
+{
+	if (i->state != IDLE) {
+		i->kicked = true;
+		return;
+	}
+	i->kicked = false;
+	(void)uv_timer_stop(&i->retry); /* cannot fail */
+	push(i, BEGINNING, run_begin, begun);
+}
+
+static void on_kick(uv_async_t *handle)
+{
+	next(handle->data);
+}
+
+void hs_intake_kick(struct hs_intake *i)
+{
+	(void)uv_async_send(&i->kick_signal); /* fails only on a closing handle */
+}
+
+uint64_t hs_intake_open(const struct hs_intake *i)
+{
+	return i ? __atomic_load_n(&i->open, __ATOMIC_RELAXED) : 0;
+}
+
+int hs_intake_create(struct hs_tenant *t, struct hs_intake **ret)
+{
+	struct hs_intake *i = calloc(1, sizeof *i);
+	if (!i)
+		return -ENOMEM;
+	i->tenant = t;
+	i->err = HS_ERR_INIT;
+	int rc = uv_async_init(t->loop, &i->kick_signal, on_kick);
+	if (rc < 0) {
+		free(i);
+		return rc;
+	}
+	(void)uv_timer_init(t->loop, &i->retry); /* cannot fail */
+	i->kick_signal.data = i->retry.data = i;
+	i->open_handles = 2;
+	*ret = i;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct hs_intake *i = handle->data;
+	if (--i->open_handles == 0) {
+		forget_submission(i);
+		free(i);
+	}
+}
+
+void hs_intake_destroy(struct hs_intake *i)
+{
+	if (!i)
+		return;
+	uv_close((uv_handle_t *)&i->kick_signal, on_closed);
+	uv_close((uv_handle_t *)&i->retry, on_closed);
+}

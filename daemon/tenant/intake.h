@@ -1,0 +1,34 @@
+/*
+ * Intake: from a submission to an indexed document.
+ *
+ *   POST /v1/documents --admitted--> job row on disk (acknowledged) --begin--> opened: age, payload --> extractor
+ *     --> canonical text, chunks, blobs, words: one transaction --> found by words; the embedder is kicked
+ *
+ * Only this process opens a submission. Each step that fails ends the job with its reason, or begins it again later where
+ * the reason is not the document's. Loop thread, except where a function says otherwise.
+ */
+#ifndef HISHO_DAEMON_TENANT_INTAKE_H
+#define HISHO_DAEMON_TENANT_INTAKE_H
+
+#include "daemon/tenant/tenant.h"
+
+struct hs_intake;
+
+int hs_intake_create(struct hs_tenant *t, struct hs_intake **ret) HS_MUST_CHECK;
+void hs_intake_destroy(struct hs_intake *i); /* after the workers; takes NULL */
+
+/* There may be work. Any thread. */
+void hs_intake_kick(struct hs_intake *i);
+
+/* Jobs that are not done, as last seen. Any thread. */
+uint64_t hs_intake_open(const struct hs_intake *i);
+
+/*
+ * Writer thread, inside its transaction: judge a submission and make its job durable. data: u32 length, signed manifest,
+ * ciphertext. *ret_known: exactly this one was accepted before.
+ * Refusals: "submission.*", "manifest.*", "sender.*", "class.*".
+ */
+int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs_id *ret_job, struct hs_id *ret_sender,
+		    bool *ret_known, struct hs_err *err) HS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,219 @@
+#include "daemon/tenant/tenant.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "daemon/tenant/embedder.h"
+#include "daemon/tenant/extract_client.h"
+#include "daemon/tenant/infer_client.h"
+#include "daemon/tenant/intake.h"
+#include "retrieval/jobs.h"
+
+static int connect_db(void *ctx, bool writer, sqlite3 **ret, struct hs_err *err)
+{
+	const struct hs_tenant *t = ctx;
+	char path[600];
+	(void)snprintf(path, sizeof path, "%s/%s", t->path, HS_TENANT_DB); /* t->path leaves room */
+	struct hs_db_key key = {.key = t->db_key, .generation = t->key_generation};
+	memcpy(key.uuid, t->db_uuid, sizeof key.uuid);
+	return hs_db_open(path, &key, writer ? 0 : HS_DB_READER, ret, err);
+}
+
+static int create_db_where_missing(struct hs_tenant *t, struct hs_err *err)
+{
+	struct stat st;
+	if (fstatat(t->dir, HS_TENANT_DB, &st, 0) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return hs_fail_errno(err, -errno, "tenant.folder", t->path);
+	if (fstatat(t->dir, HS_TENANT_AUDIT, &st, 0) == 0)
+		return hs_fail(err, EBADMSG, "tenant.database_missing",
+			       HS_N_("The audit log is there and the database is not. Restore the tenant's folder from a backup."), "%s",
+			       t->path);
+	char path[600];
+	(void)snprintf(path, sizeof path, "%s/%s", t->path, HS_TENANT_DB);
+	struct hs_db_key key = {.key = t->db_key, .generation = t->key_generation};
+	memcpy(key.uuid, t->db_uuid, sizeof key.uuid);
+	return hs_db_create(path, &key, err);
+}
+
+static int derive_keys(struct hs_tenant *t, const struct hs_key *key)
+{
+	t->db_key = hs_key_derive(key, HS_SUBKEY_DB);
+	t->blob_key = hs_key_derive(key, HS_SUBKEY_BLOB);
+	t->audit_key = hs_key_derive(key, HS_SUBKEY_AUDIT);
+	t->age_key = hs_key_derive(key, HS_SUBKEY_AGE);
+	t->credential_key = hs_key_derive(key, HS_SUBKEY_CREDENTIAL);
+	if (!t->db_key || !t->blob_key || !t->audit_key || !t->age_key || !t->credential_key)
+		return -ENOMEM;
+	uint8_t public[HS_AGE_PUBLIC_LEN];
+	hs_age_public(t->age_key, public);
+	hs_age_recipient_format(public, t->recipient);
+	hs_token_tag(&t->id, t->tag);
+	return 0;
+}
+
+static int open_folder(struct hs_tenant *t, struct hs_err *err)
+{
+	t->owner_lock = hs_dir_lock(t->path, err);
+	if (t->owner_lock < 0)
+		return t->owner_lock;
+	t->dir = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->dir < 0)
+		return hs_fail_errno(err, -errno, "tenant.folder", t->path);
+	if (mkdirat(t->dir, HS_TENANT_BLOBS, 0700) < 0 && errno != EEXIST)
+		return hs_fail_errno(err, -errno, "tenant.folder", t->path);
+	t->blobs = openat(t->dir, HS_TENANT_BLOBS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return t->blobs < 0 ? hs_fail_errno(err, -errno, "tenant.folder", t->path) : 0;
+}
+
+static int recover_jobs(struct hs_tenant *t, struct hs_err *err)
+{
+	int rc = hs_store_begin(t->store, err);
+	if (rc < 0)
+		return rc;
+	rc = hs_store_jobs_recover(hs_store_db(t->store), hs_now_ms(), err);
+	if (rc == 0)
+		rc = hs_credentials_sweep(hs_store_db(t->store), hs_now_ms());
+	if (rc == 0)
+		return hs_store_commit(t->store, err);
+	hs_store_rollback(t->store);
+	return rc;
+}
+
+static int start_workers(struct hs_tenant *t, struct hs_err *err)
+{
+	void *contexts[HS_TENANT_READERS];
+	int rc = 0;
+	for (int i = 0; i < HS_TENANT_READERS && rc == 0; i++) {
+		struct hs_read_context *own = &t->readers_own[i];
+		own->tenant = t;
+		contexts[i] = own;
+		rc = hs_reader_create(t->store, &own->reader, err);
+		if (rc == 0)
+			rc = hs_tagger_create(t->analyzer, &own->tagger);
+	}
+	t->writer_own.tenant = t;
+	void *writer_context = &t->writer_own;
+	if (rc == 0)
+		rc = hs_worker_create(t->loop, HS_TENANT_READERS, contexts, HS_TENANT_QUEUE_MAX, &t->readers);
+	if (rc == 0)
+		rc = hs_worker_create(t->loop, 1, &writer_context, HS_TENANT_QUEUE_MAX, &t->writer);
+	return rc;
+}
+
+int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *dict, struct hs_err *err)
+{
+	int rc = derive_keys(t, key);
+	if (rc == 0)
+		rc = open_folder(t, err);
+	if (rc == 0)
+		rc = create_db_where_missing(t, err);
+	if (rc == 0)
+		rc = hs_analyzer_create(dict, &t->analyzer, err);
+	if (rc == 0) {
+		const struct hs_store_options o = {.connect = connect_db, .connect_ctx = t, .analyzer = t->analyzer};
+		rc = hs_store_open(&o, &t->store, err);
+	}
+	if (rc == 0)
+		rc = recover_jobs(t, err);
+	if (rc == 0) {
+		t->gate = hs_gate_create(t->id.s, t->credential_key->bytes);
+		rc = t->gate ? 0 : -ENOMEM;
+	}
+	if (rc == 0)
+		rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, NULL, hs_now_ms(), &t->audit, err);
+	if (rc == 0)
+		rc = start_workers(t, err);
+	if (rc < 0) {
+		(void)hs_fail_errno(err, rc, "tenant.open", t->name);
+		hs_tenant_close(t);
+	}
+	return rc;
+}
+
+void hs_tenant_close(struct hs_tenant *t)
+{
+	hs_worker_destroy(t->readers);
+	hs_worker_destroy(t->writer);
+	hs_intake_destroy(t->intake);
+	hs_embedder_destroy(t->embedder);
+	hs_infer_client_destroy(t->infer);
+	hs_extract_client_destroy(t->extract);
+	for (int i = 0; i < HS_TENANT_READERS; i++) {
+		hs_tagger_destroy(t->readers_own[i].tagger);
+		hs_reader_destroy(t->readers_own[i].reader);
+		t->readers_own[i] = (struct hs_read_context){0};
+	}
+	hs_audit_close(t->audit);
+	hs_gate_destroy(t->gate);
+	hs_store_close(t->store);
+	hs_analyzer_destroy(t->analyzer);
+	t->readers = t->writer = NULL;
+	t->intake = NULL;
+	t->embedder = NULL;
+	t->infer = NULL;
+	t->extract = NULL;
+	t->audit = NULL;
+	t->gate = NULL;
+	t->store = NULL;
+	t->analyzer = NULL;
+	hs_key_drop(&t->db_key);
+	hs_key_drop(&t->blob_key);
+	hs_key_drop(&t->audit_key);
+	hs_key_drop(&t->age_key);
+	hs_key_drop(&t->credential_key);
+	hs_close(&t->blobs);
+	hs_close(&t->dir);
+	hs_close(&t->owner_lock);
+}
+
+json_t *hs_tenant_status(struct hs_tenant *t)
+{
+	struct hs_store_progress p;
+	hs_store_progress(t->store, &p);
+	const struct hs_infer_models *m = hs_infer_client_models(t->infer);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "id", t->id.s, "name", t->name, "tag",
+			 t->tag, "recipient", t->recipient, "documents", (json_int_t)p.documents, "chunks", (json_int_t)p.chunks,
+			 "vectors", (json_int_t)p.vectors, "index_bytes", (json_int_t)p.memory, "dirty", (json_int_t)p.dirty,
+			 "waiting_jobs", (json_int_t)hs_intake_open(t->intake), "waiting_reads", (json_int_t)hs_worker_waiting(t->readers),
+			 "waiting_writes", (json_int_t)hs_worker_waiting(t->writer), "generator", m->generator, "embedder", m->embedder);
+}
+
+char *hs_tenant_credential_format(const struct hs_tenant *t, struct hs_arena *arena, const struct hs_credential *c)
+{
+	struct hs_bearer token = {.kind = c->kind == HS_CREDENTIAL_SESSION ? HS_TOKEN_SESSION
+				       : c->kind == HS_CREDENTIAL_CODE    ? HS_TOKEN_CODE
+									  : HS_TOKEN_API,
+				 .id = c->id};
+	_Static_assert(sizeof token.secret == sizeof c->secret, "one secret, two rooms");
+	memcpy(token.tag, t->tag, sizeof t->tag);
+	memcpy(token.secret, c->secret, sizeof token.secret);
+	char *text = hs_arena_alloc(arena, HS_TOKEN_TEXT_MAX + 1);
+	bool ok = text && hs_token_format(&token, text);
+	hs_token_wipe(&token);
+	return ok ? text : NULL;
+}
+
+bool hs_tenant_credential_parse(const struct hs_tenant *t, const char *s, size_t n, struct hs_credential *ret)
+{
+	struct hs_bearer token;
+	if (!hs_token_parse(s, n, &token))
+		return false;
+	bool ours = strcmp(token.tag, t->tag) == 0;
+	if (ours) {
+		ret->kind = token.kind == HS_TOKEN_SESSION ? HS_CREDENTIAL_SESSION
+			    : token.kind == HS_TOKEN_CODE  ? HS_CREDENTIAL_CODE
+							   : HS_CREDENTIAL_TOKEN;
+		ret->id = token.id;
+		memcpy(ret->secret, token.secret, sizeof ret->secret);
+	}
+	hs_token_wipe(&token);
+	return ours;
+}

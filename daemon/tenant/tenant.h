@@ -1,0 +1,96 @@
+/*
+ * The tenant process: one tenant's key, database, policy and audit log, and everything that is done with them.
+ *
+ *   loop thread     channels, requests, timers; never SQLite, files or MeCab
+ *   reader threads  authenticate, resolve the grant, search, read: one hs_reader and tagger each
+ *   writer thread   the one writer: policy, submissions, index, audit log
+ *
+ * A request (hs_exchange) runs on a reader, then on the writer where it writes or is audited, and is answered from the loop.
+ */
+#ifndef HISHO_DAEMON_TENANT_TENANT_H
+#define HISHO_DAEMON_TENANT_TENANT_H
+
+#include <stdint.h>
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "crypto/age.h"
+#include "crypto/key.h"
+#include "crypto/keyring.h"
+#include "crypto/token.h"
+#include "daemon/tenant/worker.h"
+#include "policy/audit.h"
+#include "policy/principal.h"
+#include "retrieval/search.h"
+
+#define HS_TENANT_READERS 3
+#define HS_TENANT_QUEUE_MAX 256 /* jobs that wait for a reader or the writer; beyond it requests are refused as busy */
+
+#define HS_TENANT_DB "index.db"
+#define HS_TENANT_AUDIT "audit.log"
+#define HS_TENANT_BLOBS "blobs"
+
+struct hs_embedder;
+struct hs_extract_client;
+struct hs_infer_client;
+struct hs_intake;
+
+/* A reader thread's own. */
+struct hs_read_context {
+	struct hs_tenant *tenant;
+	struct hs_reader *reader;
+	struct hs_tagger *tagger;
+};
+
+/* The writer thread's own. */
+struct hs_write_context {
+	struct hs_tenant *tenant;
+};
+
+struct hs_tenant {
+	uv_loop_t *loop;
+	struct hs_id id;
+	char name[HS_KEYRING_NAME_MAX + 1];
+	char tag[HS_TOKEN_TAG_LEN + 1]; /* in credentials */
+	char recipient[HS_AGE_RECIPIENT_TEXT_LEN + 1]; /* to whom submissions are sealed */
+	int dir, blobs, owner_lock; /* STATE/tenants/<id>, blobs/ in it, and its lock; -1: not open */
+	char path[512]; /* of dir */
+
+	struct hs_key *db_key, *blob_key, *audit_key, *age_key, *credential_key;
+	uint8_t db_uuid[HS_DB_UUID_LEN];
+	uint32_t key_generation;
+
+	struct hs_analyzer *analyzer;
+	struct hs_store *store;
+	struct hs_gate *gate;
+	struct hs_audit *audit; /* writer thread only */
+	bool keep_queries;      /* the tenant opted into full query text in its audit log */
+
+	struct hs_read_context readers_own[HS_TENANT_READERS];
+	struct hs_write_context writer_own;
+	struct hs_worker *readers, *writer;
+	struct hs_infer_client *infer;
+	struct hs_extract_client *extract;
+	struct hs_intake *intake;
+	struct hs_embedder *embedder;
+};
+
+/*
+ * Open everything that a tenant's key opens: folder, lock, database, store, audit log, threads. Blocks; called once, before
+ * requests are served. dict: the MeCab dictionary's folder. On failure everything is closed again.
+ */
+int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *dict, struct hs_err *err) HS_MUST_CHECK;
+
+/* Finish the workers' jobs, close, wipe the keys: safe on what is half open, and twice. The loop must run on. */
+void hs_tenant_close(struct hs_tenant *t);
+
+/* What `hisho status` shows of a tenant: counts and states, no content. Any thread. NULL out of memory. */
+json_t *hs_tenant_status(struct hs_tenant *t);
+
+/* A credential of this tenant as text (NULL: out of memory), and back (false: not a credential of ours). */
+char *hs_tenant_credential_format(const struct hs_tenant *t, struct hs_arena *arena, const struct hs_credential *c) HS_MUST_CHECK;
+bool hs_tenant_credential_parse(const struct hs_tenant *t, const char *s, size_t n, struct hs_credential *ret) HS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,84 @@
+#include "daemon/tenant/upkeep.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "crypto/blob.h"
+#include "daemon/child.h"
+
+struct hs_upkeep {
+	struct hs_tenant *tenant;
+	uv_timer_t timer;
+	struct hs_job job;
+	bool busy, more;
+	int rc;
+	struct hs_err err;
+};
+
+static void forget_blob(void *ctx, const char *blob_id)
+{
+	const struct hs_tenant *t = ctx;
+	hs_ignore(hs_blob_remove(t->blobs, blob_id)); /* its key is gone: what stays is noise until the next sweep */
+}
+
+static void run(struct hs_job *job, void *context)
+{
+	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
+	struct hs_tenant *t = u->tenant;
+	struct hs_store_progress p;
+	u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
+	hs_store_progress(t->store, &p);
+	if (u->rc == 0 && !u->more && p.dirty > 0)
+		u->rc = hs_store_purge(t->store, hs_now_ms() - HS_VERSIONS_KEPT_MS, forget_blob, t, &u->err);
+}
+
+static void start(struct hs_upkeep *u);
+
+static void done(struct hs_job *job)
+{
+	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
+	u->busy = false;
+	if (u->rc < 0)
+		hs_log_err("upkeep", &u->err);
+	else if (u->more)
+		start(u); /* queued behind what came in meanwhile */
+}
+
+static void start(struct hs_upkeep *u)
+{
+	if (u->busy)
+		return;
+	u->err = HS_ERR_INIT;
+	u->more = false;
+	u->job = (struct hs_job){.run = run, .done = done};
+	u->busy = hs_worker_push(u->tenant->writer, &u->job) == 0; /* a full writer is tended next time */
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	start(timer->data);
+}
+
+int hs_upkeep_create(struct hs_tenant *t, struct hs_upkeep **ret)
+{
+	struct hs_upkeep *u = calloc(1, sizeof *u);
+	if (!u)
+		return -ENOMEM;
+	u->tenant = t;
+	(void)uv_timer_init(t->loop, &u->timer); /* cannot fail */
+	u->timer.data = u;
+	(void)uv_timer_start(&u->timer, on_timer, HS_UPKEEP_MS, HS_UPKEEP_MS); /* cannot fail with a callback */
+	*ret = u;
+	return 0;
+}
+
+static void free_upkeep(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void hs_upkeep_destroy(struct hs_upkeep *u)
+{
+	if (u)
+		uv_close((uv_handle_t *)&u->timer, free_upkeep);
+}

@@ -1,0 +1,174 @@
+#include "retrieval/jobs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "retrieval/schema.h"
+
+static void finalize(sqlite3_stmt **st)
+{
+	(void)sqlite3_finalize(*st); /* repeats an error that was told already */
+}
+#define STATEMENT HS_CLEANUP(finalize) sqlite3_stmt
+
+static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct hs_err *err)
+{
+	return sqlite3_prepare_v2(db, sql, -1, ret, NULL) == SQLITE_OK ? 0 : hs_sql_fail(db, "jobs", err);
+}
+
+static int run(sqlite3 *db, sqlite3_stmt *st, struct hs_err *err)
+{
+	return sqlite3_step(st) == SQLITE_DONE ? 0 : hs_sql_fail(db, "jobs", err);
+}
+
+static void copy_text(char *out, size_t cap, sqlite3_stmt *st, int column)
+{
+	const unsigned char *text = sqlite3_column_text(st, column);
+	(void)snprintf(out, cap, "%s", text ? (const char *)text : ""); /* cut to the column's own limit */
+}
+
+#define COLUMNS "id, public, kind, state, by, document, attempts, error_code, error_object, created, updated"
+
+static void take_row(sqlite3_stmt *st, struct hs_store_job *ret)
+{
+	*ret = (struct hs_store_job){.key = sqlite3_column_int64(st, 0)};
+	copy_text(ret->id.s, sizeof ret->id.s, st, 1);
+	copy_text(ret->kind, sizeof ret->kind, st, 2);
+	ret->state = (enum hs_store_job_state)sqlite3_column_int(st, 3);
+	copy_text(ret->by, sizeof ret->by, st, 4);
+	copy_text(ret->document, sizeof ret->document, st, 5);
+	ret->attempts = (unsigned)sqlite3_column_int(st, 6);
+	copy_text(ret->error_code, sizeof ret->error_code, st, 7);
+	copy_text(ret->error_object, sizeof ret->error_object, st, 8);
+	ret->created = sqlite3_column_int64(st, 9);
+	ret->updated = sqlite3_column_int64(st, 10);
+}
+
+int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const void *detail, size_t len, int64_t now_ms, struct hs_id *ret,
+		     struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	struct hs_id id = hs_id_new("job_");
+	int rc = prepare(db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated) VALUES(?1, ?2, 0, ?3, '', ?4, ?5, ?5)",
+			 &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_text(st, 1, id.s, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC) ||
+	    sqlite3_bind_text(st, 3, by, -1, SQLITE_STATIC) || sqlite3_bind_blob64(st, 4, detail, len, SQLITE_STATIC) ||
+	    sqlite3_bind_int64(st, 5, now_ms))
+		return hs_sql_fail(db, "jobs", err);
+	rc = run(db, st, err);
+	if (rc == 0)
+		*ret = id;
+	return rc;
+}
+
+static int set_running(sqlite3 *db, int64_t key, int64_t now_ms, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "UPDATE jobs SET state = 1, attempts = attempts + 1, updated = ?2 WHERE id = ?1", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_int64(st, 2, now_ms))
+		return hs_sql_fail(db, "jobs", err);
+	return run(db, st, err);
+}
+
+int hs_store_job_begin(sqlite3 *db, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1 ORDER BY id LIMIT 1", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int64(st, 1, now_ms))
+		return hs_sql_fail(db, "jobs", err);
+	int step = sqlite3_step(st);
+	if (step == SQLITE_DONE)
+		return -ENOENT;
+	if (step != SQLITE_ROW)
+		return hs_sql_fail(db, "jobs", err);
+	struct hs_store_job job;
+	take_row(st, &job);
+	const void *detail = sqlite3_column_blob(st, 11);
+	rc = hs_buf_append(ret_detail, detail, (size_t)sqlite3_column_bytes(st, 11));
+	if (rc == 0)
+		rc = set_running(db, job.key, now_ms, err);
+	if (rc < 0)
+		return rc;
+	job.state = HS_STORE_JOB_RUNNING;
+	job.attempts++;
+	*ret = job;
+	return 0;
+}
+
+int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "UPDATE jobs SET state = 2, detail = NULL, document = ?2, error_code = '', error_object = '', updated = ?3"
+			     " WHERE id = ?1", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_text(st, 2, document, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 3, now_ms))
+		return hs_sql_fail(db, "jobs", err);
+	return run(db, st, err);
+}
+
+int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, bool retry, int64_t now_ms, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db,
+			 "UPDATE jobs SET state = CASE WHEN ?2 AND attempts < ?3 THEN 0 ELSE 3 END,"
+			 " detail = CASE WHEN ?2 AND attempts < ?3 THEN detail ELSE NULL END,"
+			 " not_before = ?4 + ?5, error_code = ?6, error_object = ?7, updated = ?4 WHERE id = ?1", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_int(st, 2, retry) || sqlite3_bind_int(st, 3, HS_STORE_JOB_ATTEMPTS) ||
+	    sqlite3_bind_int64(st, 4, now_ms) || sqlite3_bind_int(st, 5, HS_STORE_JOB_RETRY_MS) ||
+	    sqlite3_bind_text(st, 6, why->code, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 7, why->object, -1, SQLITE_STATIC))
+		return hs_sql_fail(db, "jobs", err);
+	return run(db, st, err);
+}
+
+int hs_store_jobs_recover(sqlite3 *db, int64_t now_ms, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db,
+			 "UPDATE jobs SET detail = CASE WHEN attempts < ?1 THEN detail ELSE NULL END,"
+			 " error_code = CASE WHEN attempts < ?1 THEN '' ELSE 'job.interrupted' END,"
+			 " state = CASE WHEN attempts < ?1 THEN 0 ELSE 3 END, updated = ?2 WHERE state = 1", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int(st, 1, HS_STORE_JOB_ATTEMPTS) || sqlite3_bind_int64(st, 2, now_ms))
+		return hs_sql_fail(db, "jobs", err);
+	return run(db, st, err);
+}
+
+int hs_store_job_get(sqlite3 *db, const char *id, const char *by, struct hs_store_job *ret, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "SELECT " COLUMNS " FROM jobs WHERE public = ?1 AND (?2 IS NULL OR by = ?2)", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 2, by, -1, SQLITE_STATIC))
+		return hs_sql_fail(db, "jobs", err);
+	int step = sqlite3_step(st);
+	if (step == SQLITE_DONE)
+		return hs_fail(err, ENOENT, "job.unknown", HS_N_("There is no such job."), "%.64s", id);
+	if (step != SQLITE_ROW)
+		return hs_sql_fail(db, "jobs", err);
+	take_row(st, ret);
+	return 0;
+}
+
+int hs_store_job_counts(sqlite3 *db, uint64_t *ret_open, uint64_t *ret_failed, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "SELECT count(*) FILTER (WHERE state < 2), count(*) FILTER (WHERE state = 3) FROM jobs", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_step(st) != SQLITE_ROW)
+		return hs_sql_fail(db, "jobs", err);
+	*ret_open = (uint64_t)sqlite3_column_int64(st, 0);
+	*ret_failed = (uint64_t)sqlite3_column_int64(st, 1);
+	return 0;
+}
