@@ -276,7 +276,10 @@ static int push_word(struct hs_tokens *out, const struct hs_norm *norm, size_t s
 	len = stem_katakana(term, len);
 	uint32_t from, to;
 	hs_norm_source(norm, start, end, &from, &to);
-	return push(out, term, len, from, to, content);
+	int rc = push(out, term, len, from, to, content);
+	if (rc == 0 && feature)
+		out->items[out->count - 1].proper = strncmp(feature, "名詞,固有名詞,", strlen("名詞,固有名詞,")) == 0;
+	return rc;
 }
 
 static int segment_piece(struct hs_tagger *t, size_t start, size_t end, struct hs_tokens *out)

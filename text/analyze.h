@@ -25,6 +25,7 @@ struct hs_token {
 	uint32_t term, term_len; /* into hs_tokens.terms: the index term (base form of a word, or a bigram), UTF-8 */
 	uint32_t start, end;     /* byte range in the source text, whole characters */
 	bool content;            /* a content word outside the stop list; bigrams: always */
+	bool proper;             /* a proper noun by the dictionary (固有名詞); bigrams: never */
 };
 
 struct hs_tokens { /* zeroed, then owned by the caller; calls append; hs_tokens_clear to use the memory again */
