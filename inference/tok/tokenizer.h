@@ -25,9 +25,18 @@ int hs_tokenizer_create(const struct hs_gguf *g, struct hs_tokenizer **ret, stru
 void hs_tokenizer_destroy(struct hs_tokenizer *t);
 size_t hs_tokenizer_vocab(const struct hs_tokenizer *t);
 
-/* Append the ids of n bytes of text (valid UTF-8), with no special tokens and no bos or eos. */
+#define HS_TOK_TEXT_MAX (16u * 1024u * 1024u) /* bytes of one text */
+
+/*
+ * Append the ids of n bytes of text, with no special tokens and no bos or eos. -EILSEQ where it is not valid UTF-8,
+ * -EMSGSIZE past HS_TOK_TEXT_MAX, -ENOMEM; on failure out is as it was.
+ */
 int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
 
+/*
+ * Special: control and unknown tokens, and tokens that the model's makers added by name ("<|im_start|>", "<tool_call>");
+ * added pieces of plain text (runs of spaces) are not.
+ */
 /* The id of a special token by its exact text ("<|im_start|>"), HS_TOK_NONE where the vocabulary has none such. */
 hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text);
 bool hs_tok_is_special(const struct hs_tokenizer *t, hs_tok_id id);
@@ -46,6 +55,7 @@ struct hs_detok {
 	size_t rest_len;
 	bool begun; /* the leading space of a SentencePiece text is dropped once */
 };
+bool hs_tok_leads_with_space(const struct hs_tokenizer *t); /* encoding puts a space before the text */
 int hs_detok_push(struct hs_detok *d, const struct hs_tokenizer *t, hs_tok_id id, struct hs_buf *out) HS_MUST_CHECK;
 int hs_detok_flush(struct hs_detok *d, struct hs_buf *out) HS_MUST_CHECK;
 

@@ -1,0 +1,120 @@
+#include "inference/tok/tokenizer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "inference/tok/bpe.h"
+#include "inference/tok/sp.h"
+#include "inference/tok/vocab.h"
+
+struct hs_tokenizer {
+	struct hs_vocab vocab;
+	bool is_bpe;
+	union {
+		struct hs_bpe bpe;
+		struct hs_sp sp;
+	};
+};
+
+static bool is(const struct hs_gguf_str *s, const char *text)
+{
+	return s->len == strlen(text) && memcmp(s->s, text, s->len) == 0;
+}
+
+int hs_tokenizer_create(const struct hs_gguf *g, struct hs_tokenizer **ret, struct hs_err *err)
+{
+	struct hs_gguf_str model = {.s = ""};
+	if (!hs_gguf_get_str(g, "tokenizer.ggml.model", &model))
+		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the file holds no tokeniser"), "tokenizer.ggml.model");
+	bool bpe = is(&model, "gpt2");
+	if (!bpe && !is(&model, "t5") && !is(&model, "llama"))
+		return hs_fail(err, ENOTSUP, "tok.model_unsupported", HS_N_("only gpt2, t5 and llama tokenisers can be used"),
+			       "tokenizer.ggml.model %.*s", (int)HS_MIN(model.len, 64u), model.s);
+	struct hs_tokenizer *t = calloc(1, sizeof *t);
+	if (!t)
+		return hs_fail_errno(err, -ENOMEM, "tok.load", "tokenizer");
+	int rc = hs_vocab_init(&t->vocab, g, err);
+	if (rc < 0) {
+		free(t);
+		return rc;
+	}
+	t->is_bpe = bpe;
+	rc = bpe ? hs_bpe_init(&t->bpe, &t->vocab, g, err) : hs_sp_init(&t->sp, &t->vocab, g, is(&model, "llama"), err);
+	if (rc < 0) {
+		hs_vocab_finish(&t->vocab);
+		free(t);
+		return rc;
+	}
+	*ret = t;
+	return 0;
+}
+
+void hs_tokenizer_destroy(struct hs_tokenizer *t)
+{
+	if (!t)
+		return;
+	if (t->is_bpe)
+		hs_bpe_finish(&t->bpe);
+	else
+		hs_sp_finish(&t->sp);
+	hs_vocab_finish(&t->vocab);
+	free(t);
+}
+
+size_t hs_tokenizer_vocab(const struct hs_tokenizer *t)
+{
+	return t->vocab.n;
+}
+
+int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	if (n > HS_TOK_TEXT_MAX)
+		return -EMSGSIZE;
+	if (!hs_utf8_valid(text, n, NULL))
+		return -EILSEQ;
+	size_t begin = out->count;
+	int rc = t->is_bpe ? hs_bpe_encode(&t->bpe, &t->vocab, text, n, out) : hs_sp_encode(&t->sp, &t->vocab, text, n, out);
+	if (rc < 0)
+		out->count = begin;
+	return rc;
+}
+
+bool hs_tok_is_special(const struct hs_tokenizer *t, hs_tok_id id)
+{
+	return id < 0 || (uint32_t)id >= t->vocab.n || hs_vocab_is_special(&t->vocab, id);
+}
+
+hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text)
+{
+	hs_tok_id id = hs_vocab_find(&t->vocab, text, strlen(text));
+	return id >= 0 && hs_vocab_is_special(&t->vocab, id) ? id : HS_TOK_NONE;
+}
+
+hs_tok_id hs_tok_bos(const struct hs_tokenizer *t)
+{
+	return t->vocab.bos;
+}
+
+hs_tok_id hs_tok_eos(const struct hs_tokenizer *t)
+{
+	return t->vocab.eos;
+}
+
+int hs_tok_bytes(const struct hs_tokenizer *t, hs_tok_id id, struct hs_buf *out)
+{
+	size_t n;
+	if (hs_tok_is_special(t, id) || t->vocab.kinds[id] == HS_VOCAB_UNUSED)
+		return 0;
+	const char *text = hs_vocab_text(&t->vocab, id, &n);
+	if (!t->is_bpe)
+		return hs_sp_bytes(&t->vocab, id, out);
+	int rc = hs_bpe_bytes(text, n, out);
+	return rc == -EINVAL ? hs_buf_append(out, text, n) : rc; /* an added token is spelt as it is */
+}
+
+bool hs_tok_leads_with_space(const struct hs_tokenizer *t)
+{
+	return !t->is_bpe && t->sp.add_prefix;
+}

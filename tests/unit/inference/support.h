@@ -1,0 +1,67 @@
+/* What the inference tests share: small vocabularies made by the writer, golden files, models where there are any. */
+#ifndef HISHO_TESTS_INFERENCE_SUPPORT_H
+#define HISHO_TESTS_INFERENCE_SUPPORT_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "inference/gguf/writer.h"
+#include "inference/tok/tokenizer.h"
+
+/* The path of a model file in $HISHO_MODELS or the cache; false where it is not there. */
+static inline bool find_model(const char *name, char *path, size_t len)
+{
+	const char *dir = getenv("HISHO_MODELS"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	if (dir)
+		snprintf(path, len, "%s/%s", dir, name);
+	else if (cache)
+		snprintf(path, len, "%s/hisho/models/%s", cache, name);
+	else
+		snprintf(path, len, "%s/.cache/hisho/models/%s", home ? home : "", name);
+	FILE *f = fopen(path, "re");
+	if (f)
+		fclose(f);
+	return f != NULL;
+}
+
+/* The tokeniser of what the writer holds; NULL where it is refused, with the code in err. */
+static inline struct hs_tokenizer *make_tokenizer(struct hs_gguf_writer *w, struct hs_err *err)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	struct hs_gguf *g = NULL;
+	struct hs_tokenizer *t = NULL;
+	*err = HS_ERR_INIT;
+	if (hs_gguf_write_buf(w, &b) == 0 && hs_gguf_open_memory(b.data, b.len, &g, err) == 0 && hs_tokenizer_create(g, &t, err) < 0)
+		t = NULL;
+	hs_gguf_close(g);
+	return t;
+}
+
+/* "1 2 3" of a text's ids, for comparing with what is written down. */
+static inline const char *ids_text(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_buf *out)
+{
+	struct hs_tok_ids ids = {0};
+	int rc = hs_tok_encode(t, text, n, &ids);
+	out->len = 0;
+	for (size_t i = 0; rc == 0 && i < ids.count; i++)
+		rc = hs_buf_printf(out, i ? " %d" : "%d", (int)ids.ids[i]);
+	hs_tok_ids_finish(&ids);
+	return rc == 0 ? hs_buf_cstr(out) : "failed";
+}
+
+/* The text that ids stream back to. */
+static inline const char *stream_text(const struct hs_tokenizer *t, const hs_tok_id *ids, size_t n, struct hs_buf *out)
+{
+	struct hs_detok d = {0};
+	int rc = 0;
+	out->len = 0;
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = hs_detok_push(&d, t, ids[i], out);
+	if (rc == 0)
+		rc = hs_detok_flush(&d, out);
+	return rc == 0 ? hs_buf_cstr(out) : "failed";
+}
+
+#endif
