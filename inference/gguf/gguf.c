@@ -62,9 +62,9 @@ struct type_row {
 };
 
 static const struct type_row type_rows[] = {
-    {HS_F32, "F32", 1, 4},       {HS_F16, "F16", 1, 2},       {HS_Q4_0, "Q4_0", 32, 18},
-    {HS_Q5_0, "Q5_0", 32, 22},   {HS_Q8_0, "Q8_0", 32, 34},   {HS_Q4_K, "Q4_K", 256, 144},
-    {HS_Q5_K, "Q5_K", 256, 176}, {HS_Q6_K, "Q6_K", 256, 210}, {HS_BF16, "BF16", 1, 2},
+	{HS_F32, "F32", 1, 4},       {HS_F16, "F16", 1, 2},       {HS_Q4_0, "Q4_0", 32, 18},
+	{HS_Q5_0, "Q5_0", 32, 22},   {HS_Q8_0, "Q8_0", 32, 34},   {HS_Q4_K, "Q4_K", 256, 144},
+	{HS_Q5_K, "Q5_K", 256, 176}, {HS_Q6_K, "Q6_K", 256, 210}, {HS_BF16, "BF16", 1, 2},
 };
 
 static const struct type_row *find_type(uint32_t type)
@@ -166,7 +166,8 @@ static int read_kv(struct hs_wire *w, struct kv *kv, struct hs_err *err)
 	kv->value = w->data + w->at;
 	if (type == V_ARRAY) {
 		if (!skip_array(w, 1, &kv->element, &kv->count, &kv->value))
-			return bad(err, HS_N_("the array is longer than the file, nested too deep, or of an unknown type"), "array", &kv->key);
+			return bad(err, HS_N_("the array is longer than the file, nested too deep, or of an unknown type"),
+				   "array", &kv->key);
 	} else if (type == V_STR) {
 		(void)read_str(w); /* a failure is kept in w */
 	} else if (hs_wire_bytes(w, value_bytes[type]) && type == V_BOOL && kv->value[0] > 1) {
@@ -180,7 +181,8 @@ static int read_kv(struct hs_wire *w, struct kv *kv, struct hs_err *err)
 static int read_kvs(struct hs_gguf *g, struct hs_wire *w, uint64_t count, struct hs_err *err)
 {
 	if (count > GGUF_KVS_MAX || count > (w->len - w->at) / GGUF_KV_LEN_MIN)
-		return bad(err, HS_N_("more metadata than the file could hold, or than the limit of 65536"), "metadata count", NULL);
+		return bad(err, HS_N_("more metadata than the file could hold, or than the limit of 65536"), "metadata count",
+			   NULL);
 	g->kvs = calloc(count ? (size_t)count : 1, sizeof *g->kvs);
 	if (!g->kvs)
 		return hs_fail_errno(err, -ENOMEM, "gguf.read", "metadata");
@@ -218,8 +220,9 @@ static int read_tensor(struct hs_wire *w, struct hs_gguf_tensor *t, uint64_t *re
 		return bad(err, HS_N_("the description is cut short"), "offset", &t->name);
 	const struct type_row *row = find_type(type);
 	if (!row)
-		return hs_fail(err, ENOTSUP, "gguf.type_unsupported", HS_N_("take a file quantised to F16, Q8_0, Q4_0, Q5_0, Q4_K, Q5_K or Q6_K"),
-			       "type %u of %.*s", type, (int)t->name.len, t->name.s);
+		return hs_fail(err, ENOTSUP, "gguf.type_unsupported",
+			       HS_N_("take a file quantised to F16, Q8_0, Q4_0, Q5_0, Q4_K, Q5_K or Q6_K"), "type %u of %.*s",
+			       type, (int)t->name.len, t->name.s);
 	t->type = row->type;
 	if (t->dims[0] % row->block)
 		return bad(err, HS_N_("a row is not a whole number of its type's blocks"), "dimensions", &t->name);
@@ -247,7 +250,8 @@ static int read_alignment(const struct hs_gguf *g, uint64_t *ret, struct hs_err 
 	*ret = GGUF_ALIGNMENT_DEFAULT;
 	if (hs_gguf_get_u64(g, "general.alignment", ret)) {
 		if (*ret < 8 || *ret > GGUF_ALIGNMENT_MAX || (*ret & (*ret - 1)))
-			return bad(err, HS_N_("the alignment is not a power of two from 8 to 1048576"), "general.alignment", NULL);
+			return bad(err, HS_N_("the alignment is not a power of two from 8 to 1048576"), "general.alignment",
+				   NULL);
 	} else if (hs_gguf_get_array_len(g, "general.alignment", &ignored)) {
 		return bad(err, HS_N_("the alignment is not a number"), "general.alignment", NULL);
 	}
@@ -267,7 +271,8 @@ static int place_tensors(struct hs_gguf *g, const struct hs_wire *w, const uint6
 		if (offsets[i] % alignment)
 			return bad(err, HS_N_("the offset is not aligned"), "offset", &t->name);
 		if (start > w->len || offsets[i] > w->len - start || t->bytes > w->len - start - offsets[i])
-			return bad(err, HS_N_("the data lie outside the file; it may be cut short: fetch it again"), "offset", &t->name);
+			return bad(err, HS_N_("the data lie outside the file; it may be cut short: fetch it again"), "offset",
+				   &t->name);
 		t->data = w->data + start + offsets[i];
 		g->by_name[i] = t;
 	}
@@ -309,8 +314,8 @@ static int read_file(struct hs_gguf *g, const void *data, size_t len, struct hs_
 	if (w.failed || magic != GGUF_MAGIC)
 		return bad(err, HS_N_("this is not a GGUF file"), "magic", NULL);
 	if (version != 2 && version != 3)
-		return hs_fail(err, ENOTSUP, "gguf.version_unsupported", HS_N_("only GGUF versions 2 and 3, little-endian, can be read"),
-			       "version 0x%08x", version);
+		return hs_fail(err, ENOTSUP, "gguf.version_unsupported",
+			       HS_N_("only GGUF versions 2 and 3, little-endian, can be read"), "version 0x%08x", version);
 	int rc = read_kvs(g, &w, n_kvs, err);
 	return rc < 0 ? rc : read_tensors(g, &w, n_tensors, err);
 }

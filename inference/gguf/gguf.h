@@ -15,15 +15,15 @@
 #include "base/err.h"
 
 enum hs_tensor_type { /* the file's own numbers */
-	HS_F32 = 0,
-	HS_F16 = 1,
-	HS_Q4_0 = 2,
-	HS_Q5_0 = 6,
-	HS_Q8_0 = 8,
-	HS_Q4_K = 12,
-	HS_Q5_K = 13,
-	HS_Q6_K = 14,
-	HS_BF16 = 30,
+		      HS_F32 = 0,
+		      HS_F16 = 1,
+		      HS_Q4_0 = 2,
+		      HS_Q5_0 = 6,
+		      HS_Q8_0 = 8,
+		      HS_Q4_K = 12,
+		      HS_Q5_K = 13,
+		      HS_Q6_K = 14,
+		      HS_BF16 = 30,
 };
 
 struct hs_gguf;
@@ -44,14 +44,18 @@ struct hs_gguf_tensor {
 
 int hs_gguf_open(const char *path, struct hs_gguf **ret, struct hs_err *err) HS_MUST_CHECK;
 int hs_gguf_open_fd(int fd, const char *name, struct hs_gguf **ret, struct hs_err *err) HS_MUST_CHECK; /* fd stays the caller's */
-int hs_gguf_open_memory(const void *data, size_t len, struct hs_gguf **ret, struct hs_err *err) HS_MUST_CHECK; /* data outlives it */
+int hs_gguf_open_memory(const void *data, size_t len, struct hs_gguf **ret,
+			struct hs_err *err) HS_MUST_CHECK; /* data outlives it */
 void hs_gguf_close(struct hs_gguf *g);
 
 size_t hs_gguf_tensor_count(const struct hs_gguf *g);
 const struct hs_gguf_tensor *hs_gguf_tensor_at(const struct hs_gguf *g, size_t index);
 const struct hs_gguf_tensor *hs_gguf_find_tensor(const struct hs_gguf *g, const char *name); /* NULL where absent */
 
-/* Metadata. Each returns false where the key is absent or of another kind. Integers of any width and sign are accepted where they fit. */
+/*
+ * Metadata. Each returns false where the key is absent or of another kind. Integers of any width and sign are accepted
+ * where they fit.
+ */
 bool hs_gguf_get_u64(const struct hs_gguf *g, const char *key, uint64_t *ret);
 bool hs_gguf_get_f32(const struct hs_gguf *g, const char *key, float *ret);
 bool hs_gguf_get_bool(const struct hs_gguf *g, const char *key, bool *ret);

@@ -121,8 +121,8 @@ static uint64_t aligned(uint64_t n)
 	return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tensor_type type, uint32_t n_dims, const uint64_t *dims,
-			const void *data)
+void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tensor_type type, uint32_t n_dims,
+			const uint64_t *dims, const void *data)
 {
 	if (w->n_tensors == w->cap) {
 		size_t cap = w->cap ? w->cap * 2 : 64;

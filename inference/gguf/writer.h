@@ -25,8 +25,8 @@ void hs_gguf_put_i32_array(struct hs_gguf_writer *w, const char *key, const int3
 void hs_gguf_put_bytes(struct hs_gguf_writer *w, const char *key, const uint8_t *v, size_t n); /* as an array of u8 */
 
 /* dims as in struct hs_gguf_tensor; data: hs_tensor_type_bytes(type, product of dims) bytes. */
-void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tensor_type type, uint32_t n_dims, const uint64_t *dims,
-			const void *data);
+void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tensor_type type, uint32_t n_dims,
+			const uint64_t *dims, const void *data);
 
 /* 0, or the first failure of any put: -EINVAL, -ENOMEM. */
 int hs_gguf_write_buf(const struct hs_gguf_writer *w, struct hs_buf *out) HS_MUST_CHECK;

@@ -73,7 +73,8 @@ static const struct hs_bpe_pair *find_pair(const struct hs_bpe *b, uint32_t left
 }
 
 /* "left right" of rank i, both halves and the whole being tokens. */
-static int add_merge(struct hs_bpe *b, const struct hs_vocab *v, const struct hs_gguf_str *merge, uint32_t rank, struct hs_err *err)
+static int add_merge(struct hs_bpe *b, const struct hs_vocab *v, const struct hs_gguf_str *merge, uint32_t rank,
+		     struct hs_err *err)
 {
 	char joined[2 * HS_VOCAB_TEXT_MAX];
 	const char *space = merge->len > 1 ? memchr(merge->s + 1, ' ', merge->len - 1) : NULL;
@@ -82,7 +83,8 @@ static int add_merge(struct hs_bpe *b, const struct hs_vocab *v, const struct hs
 		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge is two tokens with a space between"), "merge %u", rank);
 	memcpy(joined, merge->s, l);
 	memcpy(joined + l, space + 1, r);
-	hs_tok_id left = hs_vocab_find(v, joined, l), right = hs_vocab_find(v, joined + l, r), whole = hs_vocab_find(v, joined, l + r);
+	hs_tok_id left = hs_vocab_find(v, joined, l), right = hs_vocab_find(v, joined + l, r),
+		  whole = hs_vocab_find(v, joined, l + r);
 	if (left < 0 || right < 0 || whole < 0)
 		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge names what is no token"), "merge %u", rank);
 	if (find_pair(b, (uint32_t)left, (uint32_t)right)) /* the first, and so the lower rank, stands */
@@ -109,7 +111,8 @@ static int read_merges(struct hs_bpe *b, const struct hs_vocab *v, const struct 
 	if (!b->pairs || !merges)
 		rc = hs_fail_errno(err, -ENOMEM, "tok.load", "merges");
 	else if (!hs_gguf_get_str_array(g, "tokenizer.ggml.merges", merges, n))
-		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the merges are not an array of strings"), "tokenizer.ggml.merges");
+		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the merges are not an array of strings"),
+			     "tokenizer.ggml.merges");
 	for (uint32_t i = 0; rc == 0 && i < cap; i++)
 		b->pairs[i].left = FREE;
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
@@ -123,7 +126,8 @@ int hs_bpe_init(struct hs_bpe *b, const struct hs_vocab *v, const struct hs_gguf
 	struct hs_gguf_str pre = {.s = ""};
 	*b = (struct hs_bpe){0};
 	if (!hs_gguf_get_str(g, "tokenizer.ggml.pre", &pre) || !(b->rule = hs_split_find(pre.s, pre.len)))
-		return hs_fail(err, ENOTSUP, "tok.pre_unsupported", HS_N_("this pre-tokeniser is not known; guessing one would give wrong tokens"),
+		return hs_fail(err, ENOTSUP, "tok.pre_unsupported",
+			       HS_N_("this pre-tokeniser is not known; guessing one would give wrong tokens"),
 			       "tokenizer.ggml.pre %.*s", (int)HS_MIN(pre.len, 64u), pre.s);
 	hs_random(&b->seed, sizeof b->seed);
 	for (int i = 0; i < 256; i++) {
@@ -211,7 +215,8 @@ static void offer(const struct hs_bpe *b, struct word *w, uint32_t left)
 static void merge_word(const struct hs_bpe *b, struct word *w, const char *text, size_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		w->symbols[i] = (struct symbol){(uint32_t)b->bytes[(uint8_t)text[i]], i - 1, i + 1 < n ? i + 1 : FREE, FREE, FREE};
+		w->symbols[i] =
+			(struct symbol){(uint32_t)b->bytes[(uint8_t)text[i]], i - 1, i + 1 < n ? i + 1 : FREE, FREE, FREE};
 	for (uint32_t i = 0; i < n; i++)
 		offer(b, w, i);
 	while (w->heap_len) {

@@ -50,7 +50,8 @@ size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n
 		if (!has_value || !whole || value >= m->replacements_len || ((uint8_t)m->replacements[value] & 0xc0) == 0x80)
 			continue;
 		longest = i + 1;
-		*ret = (struct hs_gguf_str){.s = m->replacements + value, .len = strlen(m->replacements + value)}; /* the last byte is 0 */
+		*ret = (struct hs_gguf_str){.s = m->replacements + value,
+					    .len = strlen(m->replacements + value)}; /* the last byte is 0 */
 	}
 	return longest;
 }

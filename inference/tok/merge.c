@@ -126,7 +126,8 @@ int hs_sp_merge(const struct hs_sp *sp, const struct hs_vocab *v, const char *te
 		uint32_t count = 0, cp;
 		for (size_t at = 0, len; at < n; at += len, count++) {
 			len = hs_utf8_decode(text + at, n - at, &cp);
-			r.symbols[count] = (struct symbol){(uint32_t)at, (uint32_t)len, count ? count - 1 : NONE, count + 1, HS_TOK_NONE};
+			r.symbols[count] =
+				(struct symbol){(uint32_t)at, (uint32_t)len, count ? count - 1 : NONE, count + 1, HS_TOK_NONE};
 		}
 		r.symbols[count - 1].next = NONE;
 		merge_all(&r, count);

@@ -95,7 +95,7 @@ int hs_sp_init(struct hs_sp *sp, const struct hs_vocab *v, const struct hs_gguf 
 	if (!v->scores)
 		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the pieces have no scores"), "tokenizer.ggml.scores");
 	sp->unigram = !scores_are_ranks(sp, v) || !declared_llama;
-	(void)hs_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &sp->add_prefix);          /* the default stands where absent */
+	(void)hs_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &sp->add_prefix);       /* the default stands where absent */
 	(void)hs_gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &sp->collapse); /* the default stands where absent */
 	find_bytes(sp, v);
 	if (!sp->byte_fallback && v->unk < 0)

@@ -14,24 +14,28 @@
 
 struct hs_sp {
 	bool unigram;
-	bool byte_fallback;            /* every byte has a token */
-	bool add_prefix, collapse;     /* a space before the text; runs of spaces to one, none at either end */
+	bool byte_fallback;        /* every byte has a token */
+	bool add_prefix, collapse; /* a space before the text; runs of spaces to one, none at either end */
 	bool has_charsmap, has_user;
 	struct hs_charsmap charsmap;
-	struct hs_trie pieces;         /* (unigram) values: ids */
-	struct hs_trie user;           /* added pieces of plain text: kept whole through the normaliser */
+	struct hs_trie pieces; /* (unigram) values: ids */
+	struct hs_trie user;   /* added pieces of plain text: kept whole through the normaliser */
 	float unknown_score;
 	hs_tok_id bytes[256];
 };
 
-int hs_sp_init(struct hs_sp *sp, const struct hs_vocab *v, const struct hs_gguf *g, bool declared_llama, struct hs_err *err) HS_MUST_CHECK;
+int hs_sp_init(struct hs_sp *sp, const struct hs_vocab *v, const struct hs_gguf *g, bool declared_llama,
+	       struct hs_err *err) HS_MUST_CHECK;
 void hs_sp_finish(struct hs_sp *sp);
-int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
+int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n,
+		 struct hs_tok_ids *out) HS_MUST_CHECK;
 int hs_sp_bytes(const struct hs_vocab *v, hs_tok_id id, struct hs_buf *out) HS_MUST_CHECK;
 
 /* The two segmenters, over normalised text (valid UTF-8). */
-int hs_sp_viterbi(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
-int hs_sp_merge(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
+int hs_sp_viterbi(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n,
+		  struct hs_tok_ids *out) HS_MUST_CHECK;
+int hs_sp_merge(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n,
+		struct hs_tok_ids *out) HS_MUST_CHECK;
 
 /* A character without a piece: its bytes, or unknown (once for a run: *was_unknown carries that). */
 int hs_sp_push_unknown(const struct hs_sp *sp, const struct hs_vocab *v, const char *s, size_t n, bool *was_unknown,

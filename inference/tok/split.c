@@ -12,11 +12,8 @@
  * gpt-2:     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  */
 static const struct hs_split_rule rules[] = {
-    {"qwen2", 1, false, false},
-    {"llama-bpe", 3, false, true},
-    {"llama3", 3, false, true},
-    {"llama-v3", 3, false, true},
-    {"gpt-2", 0, true, false},
+	{"qwen2", 1, false, false},   {"llama-bpe", 3, false, true}, {"llama3", 3, false, true},
+	{"llama-v3", 3, false, true}, {"gpt-2", 0, true, false},
 };
 
 enum class { C_OTHER, C_LETTER, C_NUMBER, C_SPACE, C_LINE_END, C_NONE };
@@ -34,23 +31,16 @@ const struct hs_split_rule *hs_split_find(const char *name, size_t n)
 	return NULL;
 }
 
-static enum class class_of(uint32_t cp)
-{
-	if (cp < 0x80) {
-		if ((cp | 0x20) >= 'a' && (cp | 0x20) <= 'z')
-			return C_LETTER;
-		if (cp >= '0' && cp <= '9')
-			return C_NUMBER;
-		if (cp == '\r' || cp == '\n')
-			return C_LINE_END;
-		return cp == ' ' || (cp >= 9 && cp <= 13) ? C_SPACE : C_OTHER;
-	}
-	uint32_t category = U_MASK(u_charType((UChar32)cp));
-	if (category & U_GC_L_MASK)
-		return C_LETTER;
-	if (category & U_GC_N_MASK)
-		return C_NUMBER;
-	return u_isUWhiteSpace((UChar32)cp) ? C_SPACE : C_OTHER;
+static enum class class_of(uint32_t cp) {
+	if (cp < 0x80){if ((cp | 0x20) >= 'a' && (cp | 0x20) <= 'z') return C_LETTER; if (cp >= '0' && cp <= '9') return C_NUMBER;
+		       if (cp == '\r' || cp == '\n') return C_LINE_END;
+		       return cp == ' ' || (cp >= 9 && cp <= 13) ? C_SPACE : C_OTHER;}
+uint32_t category = U_MASK(u_charType((UChar32)cp));
+if (category & U_GC_L_MASK)
+	return C_LETTER;
+if (category & U_GC_N_MASK)
+	return C_NUMBER;
+return u_isUWhiteSpace((UChar32)cp) ? C_SPACE : C_OTHER;
 }
 
 static struct at look(const char *s, size_t n)

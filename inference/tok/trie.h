@@ -13,7 +13,7 @@
 #include "inference/gguf/gguf.h"
 
 struct hs_trie {
-	uint32_t *units; /* where owned */
+	uint32_t *units;      /* where owned */
 	const uint8_t *bytes; /* the same, little-endian and unaligned, where it is a file's */
 	size_t n_units;
 };

@@ -71,14 +71,16 @@ static int fill_texts(struct hs_vocab *v, const struct hs_gguf *g, struct hs_err
 	int rc = 0;
 	size_t total = 0;
 	if (!hs_gguf_get_str_array(g, "tokenizer.ggml.tokens", texts, v->n))
-		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the tokens are not an array of strings"), "tokenizer.ggml.tokens");
+		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the tokens are not an array of strings"),
+			     "tokenizer.ggml.tokens");
 	for (uint32_t i = 0; rc == 0 && i < v->n; i++) {
 		if (texts[i].len > HS_VOCAB_TEXT_MAX)
 			rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("a token is longer than 4096 bytes"), "token %u", i);
 		total += texts[i].len; /* at most 2^20 times 4096 */
 	}
 	if (rc == 0 && total > UINT32_MAX)
-		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the tokens are longer than 4 GiB together"), "tokenizer.ggml.tokens");
+		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("the tokens are longer than 4 GiB together"),
+			     "tokenizer.ggml.tokens");
 	if (rc == 0) {
 		v->texts = malloc(total ? total : 1);
 		v->offsets = malloc(((size_t)v->n + 1) * sizeof *v->offsets);
@@ -112,10 +114,12 @@ static int fill_kinds(struct hs_vocab *v, const struct hs_gguf *g, struct hs_err
 	if (n == v->n && !kinds)
 		return hs_fail_errno(err, -ENOMEM, "tok.load", "token kinds");
 	if (!kinds || !hs_gguf_get_i32_array(g, "tokenizer.ggml.token_type", kinds, n))
-		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("not one whole number for each token"), "tokenizer.ggml.token_type");
+		rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("not one whole number for each token"),
+			     "tokenizer.ggml.token_type");
 	for (uint32_t i = 0; rc == 0 && i < v->n; i++) {
 		if (kinds[i] < HS_VOCAB_NORMAL || kinds[i] > HS_VOCAB_BYTE)
-			rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("unknown kind of token"), "tokenizer.ggml.token_type of token %u", i);
+			rc = hs_fail(err, EINVAL, "tok.invalid", HS_N_("unknown kind of token"),
+				     "tokenizer.ggml.token_type of token %u", i);
 		else
 			v->kinds[i] = (uint8_t)kinds[i];
 	}
@@ -157,7 +161,8 @@ int hs_vocab_init(struct hs_vocab *v, const struct hs_gguf *g, struct hs_err *er
 	size_t n;
 	*v = (struct hs_vocab){.bos = HS_TOK_NONE, .eos = HS_TOK_NONE, .unk = HS_TOK_NONE};
 	if (!hs_gguf_get_array_len(g, "tokenizer.ggml.tokens", &n) || n == 0 || n > HS_VOCAB_TOKENS_MAX)
-		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the file has no tokens, or more than 1048576"), "tokenizer.ggml.tokens");
+		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the file has no tokens, or more than 1048576"),
+			       "tokenizer.ggml.tokens");
 	v->n = (uint32_t)n;
 	int rc = fill_texts(v, g, err);
 	if (rc == 0)

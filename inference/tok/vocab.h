@@ -12,12 +12,12 @@
 #define HS_VOCAB_TEXT_MAX 4096u /* bytes of one token */
 
 enum hs_vocab_kind { /* the file's own numbers (tokenizer.ggml.token_type) */
-	HS_VOCAB_NORMAL = 1,
-	HS_VOCAB_UNKNOWN = 2,
-	HS_VOCAB_CONTROL = 3,
-	HS_VOCAB_USER = 4,
-	HS_VOCAB_UNUSED = 5,
-	HS_VOCAB_BYTE = 6,
+		     HS_VOCAB_NORMAL = 1,
+		     HS_VOCAB_UNKNOWN = 2,
+		     HS_VOCAB_CONTROL = 3,
+		     HS_VOCAB_USER = 4,
+		     HS_VOCAB_UNUSED = 5,
+		     HS_VOCAB_BYTE = 6,
 };
 
 struct hs_vocab {

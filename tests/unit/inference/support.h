@@ -33,7 +33,8 @@ static inline struct hs_tokenizer *make_tokenizer(struct hs_gguf_writer *w, stru
 	struct hs_gguf *g = NULL;
 	struct hs_tokenizer *t = NULL;
 	*err = HS_ERR_INIT;
-	if (hs_gguf_write_buf(w, &b) == 0 && hs_gguf_open_memory(b.data, b.len, &g, err) == 0 && hs_tokenizer_create(g, &t, err) < 0)
+	if (hs_gguf_write_buf(w, &b) == 0 && hs_gguf_open_memory(b.data, b.len, &g, err) == 0 &&
+	    hs_tokenizer_create(g, &t, err) < 0)
 		t = NULL;
 	hs_gguf_close(g);
 	return t;

@@ -6,13 +6,16 @@
 
 #include "tests/unit/test.h"
 
-#define STR(literal) {literal, sizeof(literal) - 1}
+#define STR(literal)                                                                                                             \
+	{                                                                                                                        \
+		literal, sizeof(literal) - 1                                                                                     \
+	}
 
 static void test_trie_finds_every_key(void **state)
 {
 	enum { N = 5000 };
 	struct hs_trie_key *keys = calloc(N, sizeof *keys);
-	char (*texts)[16] = calloc(N, sizeof *texts);
+	char(*texts)[16] = calloc(N, sizeof *texts);
 	assert_true(keys && texts);
 	for (uint32_t i = 0; i < N; i++) {
 		int len = snprintf(texts[i], sizeof texts[i], "%x%s", i * 2654435761u % 100000u, i % 3 ? "あ" : "");
@@ -59,7 +62,8 @@ static void test_trie_refuses_bad_keys(void **state)
 static void make_map(struct hs_buf *out)
 {
 	struct hs_charsmap_rule rules[] = {
-	    {STR("ｶ"), STR("カ")}, {STR("ｶﾞ"), STR("ガ")}, {STR("㈱"), STR("(株)")}, {STR("\u200b"), STR("")}, {STR("ｶ"), STR("x")},
+		{STR("ｶ"), STR("カ")},    {STR("ｶﾞ"), STR("ガ")}, {STR("㈱"), STR("(株)")},
+		{STR("\u200b"), STR("")}, {STR("ｶ"), STR("x")},
 	};
 	assert_int_equal(hs_charsmap_write(rules, HS_ARRAY_LEN(rules), out), 0);
 }
@@ -120,10 +124,10 @@ static void test_hostile_maps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_trie_finds_every_key),
-	    cmocka_unit_test(test_trie_refuses_bad_keys),
-	    cmocka_unit_test(test_map),
-	    cmocka_unit_test(test_hostile_maps),
+		cmocka_unit_test(test_trie_finds_every_key),
+		cmocka_unit_test(test_trie_refuses_bad_keys),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_hostile_maps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

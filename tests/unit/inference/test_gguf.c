@@ -151,7 +151,8 @@ static void test_every_flipped_byte_is_survived(void **state)
 static void begin(struct hs_buf *b, uint32_t version, uint64_t n_tensors, uint64_t n_kvs)
 {
 	b->len = 0;
-	assert_int_equal(hs_buf_append(b, "GGUF", 4) | hs_put_u32(b, version) | hs_put_u64(b, n_tensors) | hs_put_u64(b, n_kvs), 0);
+	assert_int_equal(hs_buf_append(b, "GGUF", 4) | hs_put_u32(b, version) | hs_put_u64(b, n_tensors) | hs_put_u64(b, n_kvs),
+			 0);
 }
 
 static void str(struct hs_buf *b, const char *s)
@@ -386,11 +387,16 @@ static void test_type_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_reads_what_the_writer_wrote), cmocka_unit_test(test_opens_a_file),
-	    cmocka_unit_test(test_every_truncation_is_refused), cmocka_unit_test(test_every_flipped_byte_is_survived),
-	    cmocka_unit_test(test_lying_headers),               cmocka_unit_test(test_lying_metadata),
-	    cmocka_unit_test(test_nesting_is_bounded),          cmocka_unit_test(test_lying_tensors),
-	    cmocka_unit_test(test_writer_keeps_its_first_failure), cmocka_unit_test(test_type_sizes),
+		cmocka_unit_test(test_reads_what_the_writer_wrote),
+		cmocka_unit_test(test_opens_a_file),
+		cmocka_unit_test(test_every_truncation_is_refused),
+		cmocka_unit_test(test_every_flipped_byte_is_survived),
+		cmocka_unit_test(test_lying_headers),
+		cmocka_unit_test(test_lying_metadata),
+		cmocka_unit_test(test_nesting_is_bounded),
+		cmocka_unit_test(test_lying_tensors),
+		cmocka_unit_test(test_writer_keeps_its_first_failure),
+		cmocka_unit_test(test_type_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,7 +55,8 @@ static void test_others(void **state)
 /* Every two-character text over difficult characters is cut into words that cover it. */
 static void test_progress(void **state)
 {
-	static const char *const chars[] = {"a", "1", " ", "\n", "\r", "\t", "'", "s", "あ", "\u3099", "\u3000", "①", "。", "\U0001f642"};
+	static const char *const chars[] = {"a", "1",  " ",      "\n",     "\r", "\t", "'",
+					    "s", "あ", "\u3099", "\u3000", "①",  "。", "\U0001f642"};
 	const struct hs_split_rule *rule = hs_split_find("qwen2", 5);
 	assert_non_null(rule);
 	for (size_t i = 0; i < HS_ARRAY_LEN(chars); i++)
@@ -74,9 +75,9 @@ static void test_progress(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_qwen2),
-	    cmocka_unit_test(test_others),
-	    cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_qwen2),
+		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_progress),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,14 +37,14 @@ static void begin_bpe(struct bpe_file *f)
 		f->kinds[i] = 1;
 	}
 	f->n_tokens = 256;
-	add_token(f, "ab", 1);              /* 256 */
-	add_token(f, "bc", 1);              /* 257 */
-	add_token(f, "abc", 1);             /* 258 */
-	add_token(f, "\u0120a", 1);         /* 259: " a" */
-	add_token(f, "<|im_start|>", 3);    /* 260 */
-	add_token(f, "<tool_call>", 4);     /* 261 */
+	add_token(f, "ab", 1);                 /* 256 */
+	add_token(f, "bc", 1);                 /* 257 */
+	add_token(f, "abc", 1);                /* 258 */
+	add_token(f, "\u0120a", 1);            /* 259: " a" */
+	add_token(f, "<|im_start|>", 3);       /* 260 */
+	add_token(f, "<tool_call>", 4);        /* 261 */
 	add_token(f, "\u00e3\u0123\u0124", 1); /* 262 */
-	add_token(f, "[unused]", 5);        /* 263 */
+	add_token(f, "[unused]", 5);           /* 263 */
 	add_merge(f, "b c");
 	add_merge(f, "a b");
 	add_merge(f, "a bc");
@@ -93,7 +93,8 @@ static void test_bpe(void **state)
 	assert_int_equal(hs_tok_special(t, "<tool_call>"), 261);
 	assert_int_equal(hs_tok_special(t, "abc"), HS_TOK_NONE);
 	assert_int_equal(hs_tok_special(t, "[unused]"), HS_TOK_NONE);
-	assert_true(hs_tok_is_special(t, 260) && hs_tok_is_special(t, 261) && hs_tok_is_special(t, -1) && hs_tok_is_special(t, 9999));
+	assert_true(hs_tok_is_special(t, 260) && hs_tok_is_special(t, 261) && hs_tok_is_special(t, -1) &&
+		    hs_tok_is_special(t, 9999));
 	assert_false(hs_tok_is_special(t, 256));
 	assert_int_equal(hs_tok_eos(t), 260);
 	assert_int_equal(hs_tok_bos(t), HS_TOK_NONE);
@@ -151,13 +152,13 @@ static void test_streaming(void **state)
 		size_t n;
 		const char *text;
 	} cases[] = {
-	    {{0xe3, 0x81}, 2, "\ufffd"},             /* cut short at the end */
-	    {{0xe3, 'a'}, 2, "\ufffda"},             /* broken off */
-	    {{0x80, 0xff, 'a'}, 3, "\ufffd\ufffda"}, /* can begin nothing */
-	    {{0xed, 0xa0, 0x80}, 3, "\ufffd\ufffd\ufffd"}, /* a surrogate */
-	    {{0xf4, 0x90, 'b'}, 3, "\ufffd\ufffdb"},
-	    {{' ', 'a'}, 2, " a"},
-	    {{263, 'x'}, 2, "x"}, /* an unused token has no text */
+		{{0xe3, 0x81}, 2, "\ufffd"},                   /* cut short at the end */
+		{{0xe3, 'a'}, 2, "\ufffda"},                   /* broken off */
+		{{0x80, 0xff, 'a'}, 3, "\ufffd\ufffda"},       /* can begin nothing */
+		{{0xed, 0xa0, 0x80}, 3, "\ufffd\ufffd\ufffd"}, /* a surrogate */
+		{{0xf4, 0x90, 'b'}, 3, "\ufffd\ufffdb"},
+		{{' ', 'a'}, 2, " a"},
+		{{263, 'x'}, 2, "x"}, /* an unused token has no text */
 	};
 	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++)
 		assert_string_equal(stream_text(t, cases[i].ids, cases[i].n, &b), cases[i].text);
@@ -203,7 +204,8 @@ struct piece {
 	int32_t kind;
 };
 
-static struct hs_tokenizer *make_sp(const struct piece *pieces, size_t n, const char *model, bool bytes, bool collapse, struct hs_err *err)
+static struct hs_tokenizer *make_sp(const struct piece *pieces, size_t n, const char *model, bool bytes, bool collapse,
+				    struct hs_err *err)
 {
 	struct hs_gguf_str tokens[400];
 	static char names[256][8];
@@ -234,8 +236,8 @@ static struct hs_tokenizer *make_sp(const struct piece *pieces, size_t n, const 
 }
 
 static const struct piece unigram_pieces[] = {
-    {"<unk>", 0, 2}, {"</s>", 0, 3}, {"▁", -2.5f, 1}, {"a", -3.5f, 1}, {"b", -3.5f, 1}, {"ab", -4.5f, 1}, {"aba", -9.5f, 1}, {"東京", -5.5f, 1},
-    {"東", -7.5f, 1}, {"▁▁", -0.5f, 4}, {"<x>", 0, 4},
+	{"<unk>", 0, 2},   {"</s>", 0, 3},     {"▁", -2.5f, 1},  {"a", -3.5f, 1},  {"b", -3.5f, 1}, {"ab", -4.5f, 1},
+	{"aba", -9.5f, 1}, {"東京", -5.5f, 1}, {"東", -7.5f, 1}, {"▁▁", -0.5f, 4}, {"<x>", 0, 4},
 };
 
 static void test_unigram(void **state)
@@ -278,7 +280,8 @@ static void test_bytes_for_what_has_no_piece(void **state)
 static void test_merges(void **state)
 {
 	static const struct piece pieces[] = {
-	    {"<unk>", 0, 2}, {"</s>", 0, 3}, {"▁", -6, 1}, {"a", -7, 1}, {"b", -8, 1}, {"ba", 0, 1}, {"ab", -1, 1}, {"▁ab", -2, 1}, {"</", -3, 1}, {"s>", -3, 1},
+		{"<unk>", 0, 2}, {"</s>", 0, 3}, {"▁", -6, 1},   {"a", -7, 1},  {"b", -8, 1},
+		{"ba", 0, 1},    {"ab", -1, 1},  {"▁ab", -2, 1}, {"</", -3, 1}, {"s>", -3, 1},
 	};
 	struct hs_err err;
 	HS_BUF_AUTO b = HS_BUF_INIT;
@@ -338,10 +341,10 @@ static void test_golden_ids(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_bpe),       cmocka_unit_test(test_a_megabyte_without_a_boundary),
-	    cmocka_unit_test(test_streaming), cmocka_unit_test(test_refusals),
-	    cmocka_unit_test(test_unigram),   cmocka_unit_test(test_bytes_for_what_has_no_piece),
-	    cmocka_unit_test(test_merges),    cmocka_unit_test(test_golden_ids),
+		cmocka_unit_test(test_bpe),       cmocka_unit_test(test_a_megabyte_without_a_boundary),
+		cmocka_unit_test(test_streaming), cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_unigram),   cmocka_unit_test(test_bytes_for_what_has_no_piece),
+		cmocka_unit_test(test_merges),    cmocka_unit_test(test_golden_ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
