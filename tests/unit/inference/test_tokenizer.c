@@ -298,7 +298,7 @@ static void test_golden_ids(void **state)
 {
 	char model[512], path[512];
 	if (!find_model("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", model, sizeof model)) {
-		print_message("no qwen2.5-coder-0.5b-instruct-q4_k_m.gguf in $HISHO_MODELS or the cache\n");
+		print_message("# no qwen2.5-coder-0.5b-instruct-q4_k_m.gguf in $HISHO_MODELS or the cache\n");
 		skip();
 	}
 	const char *root = getenv("HISHO_SOURCE_ROOT");
