@@ -33,9 +33,10 @@ struct hs_service {
 	 * is then thrown away). r is valid until the last content was given or gone() returned.
 	 */
 	void *(*request)(void *ctx, const struct hs_request *q, struct hs_responder *r);
-	void (*body)(void *state, const void *data, size_t len, bool last); /* last comes once, perhaps with len 0; not called without a body */
-	void (*writable)(void *state);                                      /* the queue fell below half a window; may be NULL */
-	void (*gone)(void *state);                                          /* the client is away: cancel; nothing can be sent */
+	/* last comes once, perhaps with len 0; never called for a request without a body */
+	void (*body)(void *state, const void *data, size_t len, bool last);
+	void (*writable)(void *state); /* the queue fell below half a window; may be NULL */
+	void (*gone)(void *state);     /* the client is away: cancel; nothing can be sent */
 };
 
 struct hs_responder_ops { /* how a transport answers */
