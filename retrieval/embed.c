@@ -52,38 +52,26 @@ static int model_row(struct hs_store *s, const uint8_t *hash, uint32_t dimension
 
 int hs_store_use_model(struct hs_store *s, const uint8_t hash[static HS_STORE_HASH_LEN], uint32_t dimensions, struct hs_err *err)
 {
-	int64_t model = 0, before = s->model;
-	uint8_t hash_before[HS_STORE_HASH_LEN];
-	int rc;
+	int64_t model = 0;
+	int rc = hs_store_check_open(s, err);
 
-	if (dimensions < 1 || dimensions > HS_STORE_DIMENSIONS_MAX)
-		return hs_fail(err, EINVAL, "index.dimensions", HS_N_("The embedding model's dimensions are out of range."), "%u", dimensions);
-	if (s->model && memcmp(s->model_hash, hash, HS_STORE_HASH_LEN) == 0 && s->live->dimensions == dimensions)
-		return 0;
-	rc = hs_store_begin(s, err);
 	if (rc < 0)
 		return rc;
-	memcpy(hash_before, s->model_hash, sizeof(hash_before));
+	if (dimensions < 1 || dimensions > HS_STORE_DIMENSIONS_MAX)
+		return hs_fail(err, EINVAL, "index.dimensions", HS_N_("The embedding model's dimensions are out of range."), "%u", dimensions);
+	if (s->model && memcmp(s->model_hash, hash, HS_STORE_HASH_LEN) == 0 && s->work->dimensions == dimensions)
+		return 0;
 	rc = model_row(s, hash, dimensions, &model, err);
 	if (rc == 0)
 		rc = hs_execute(&s->statements, err, "UPDATE vector_models SET used = (id = ?1)", "i", model);
 	if (rc == 0)
 		rc = drop_from_index(s->work);
-	if (rc == 0) {
-		s->work->dimensions = dimensions;
-		s->model = model;
-		memcpy(s->model_hash, hash, HS_STORE_HASH_LEN);
-		rc = hs_store_load_vectors(s, s->work, err); /* of an earlier use of the same model */
-	}
-	if (rc == 0)
-		rc = hs_store_commit(s, err);
-	else
-		hs_store_rollback(s);
-	if (rc < 0) {
-		s->model = before;
-		memcpy(s->model_hash, hash_before, sizeof(hash_before));
-	}
-	return rc;
+	if (rc < 0)
+		return rc;
+	s->work->dimensions = dimensions;
+	s->model = model;
+	memcpy(s->model_hash, hash, HS_STORE_HASH_LEN);
+	return hs_store_load_vectors(s, s->work, err); /* of an earlier use of the same model */
 }
 
 void hs_pending_list_finish(struct hs_pending_list *l)
@@ -94,19 +82,45 @@ void hs_pending_list_finish(struct hs_pending_list *l)
 	*l = (struct hs_pending_list){0};
 }
 
-static int add_pending(struct hs_pending_list *l, sqlite3_stmt *st)
+/* The next ordinal from `from` on that lives and has no vector; UINT32_MAX: none. From memory: most ordinals have one. */
+static uint32_t next_pending(const struct hs_index *x, uint32_t from)
 {
-	const char *head = (const char *)sqlite3_column_text(st, 2), *text = (const char *)sqlite3_column_text(st, 3);
-	size_t head_len = (size_t)sqlite3_column_bytes(st, 2), text_len = (size_t)sqlite3_column_bytes(st, 3);
-	struct hs_pending *p = &l->items[l->count];
+	for (uint32_t i = from / HS_EXTENT_ORDINALS; i < x->n_extents; i++) {
+		const struct hs_extent *e = x->extents[i];
+		uint32_t low = i == from / HS_EXTENT_ORDINALS ? from % HS_EXTENT_ORDINALS : 0;
 
-	if (!head || !text)
-		return -ENOMEM;
-	p->ordinal = (uint32_t)sqlite3_column_int64(st, 0);
-	p->version = sqlite3_column_int64(st, 1);
-	p->text = malloc(head_len + text_len + 2);
+		for (; e && low < e->used; low++)
+			if ((e->alive[low / 64] >> (low % 64) & 1) &&
+			    (!e->vectors || low >= e->vectors->rows || e->vectors->scale[low] == 0))
+				return i * HS_EXTENT_ORDINALS + low;
+	}
+	return UINT32_MAX;
+}
+
+/* Appends the chunk at an ordinal. */
+static int add_pending(struct hs_store *s, struct hs_pending_list *l, uint32_t ordinal, struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&s->statements,
+					"SELECT c.version, t.head, t.text FROM chunks c JOIN chunk_texts t ON t.ordinal = c.ordinal"
+					" WHERE c.ordinal = ?1 AND c.dead = 0", err);
+	struct hs_pending *p = &l->items[l->count];
+	const char *head, *text;
+	size_t head_len, text_len;
+	int rc = st ? hs_bind(st, "i", (int64_t)ordinal) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, err);
+	if (rc <= 0)
+		return rc;
+	head = (const char *)sqlite3_column_text(st, 1);
+	text = (const char *)sqlite3_column_text(st, 2);
+	head_len = (size_t)sqlite3_column_bytes(st, 1);
+	text_len = (size_t)sqlite3_column_bytes(st, 2);
+	p->text = head && text ? malloc(head_len + text_len + 2) : NULL;
 	if (!p->text)
 		return -ENOMEM;
+	p->ordinal = ordinal;
+	p->version = sqlite3_column_int64(st, 0);
 	memcpy(p->text, head, head_len);
 	p->len = head_len;
 	if (head_len > 0)
@@ -120,21 +134,17 @@ static int add_pending(struct hs_pending_list *l, sqlite3_stmt *st)
 
 int hs_store_pending(struct hs_store *s, uint32_t from, size_t max, struct hs_pending_list *ret, struct hs_err *err)
 {
-	HS_STMT_AUTO *st = hs_statement(&s->statements,
-					"SELECT c.ordinal, c.version, t.head, t.text FROM chunks c JOIN chunk_texts t ON t.ordinal = c.ordinal"
-					" WHERE c.ordinal >= ?1 AND c.dead = 0 AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.model = ?2"
-					" AND v.ordinal = c.ordinal) ORDER BY c.ordinal LIMIT ?3", err);
+	const struct hs_index *x = s->open ? s->work : s->live;
 	struct hs_pending_list list = {0};
-	int rc = st ? 0 : -EIO;
+	int rc = 0;
 
-	if (rc == 0 && s->model == 0)
-		rc = hs_fail(err, EINVAL, "index.model", HS_N_("No embedding model is in use."), "store");
-	if (rc == 0)
-		rc = hs_bind(st, "iii", (int64_t)from, s->model, (int64_t)max);
-	if (rc == 0 && !(list.items = calloc(max + 1, sizeof(*list.items))))
-		rc = -ENOMEM;
-	while (rc == 0 && (rc = hs_step(st, err)) > 0)
-		rc = add_pending(&list, st);
+	if (s->model == 0)
+		return hs_fail(err, EINVAL, "index.model", HS_N_("No embedding model is in use."), "store");
+	list.items = calloc(max + 1, sizeof(*list.items));
+	if (!list.items)
+		return -ENOMEM;
+	for (uint32_t o = next_pending(x, from); rc == 0 && o != UINT32_MAX && list.count < max; o = next_pending(x, o + 1))
+		rc = add_pending(s, &list, o, err);
 	if (rc < 0) {
 		hs_pending_list_finish(&list);
 		return rc;

@@ -32,6 +32,9 @@ struct hs_store {
 	struct hs_postings_builder *builder;
 	uint64_t builder_chunks;
 	uint64_t work_dirty;
+	int64_t model_before;
+	uint8_t model_hash_before[HS_STORE_HASH_LEN];
+	int changes_before; /* sqlite3_total_changes */
 
 	uint64_t commit_seq;
 	int64_t generation;

@@ -10,7 +10,7 @@ int hs_sql_fail(sqlite3 *db, const char *what, struct hs_err *err)
 {
 	int rc = sqlite3_extended_errcode(db);
 
-	switch (rc & 0xff) {
+	switch (rc == SQLITE_IOERR_DATA ? SQLITE_CORRUPT : rc & 0xff) { /* a page that does not authenticate */
 	case SQLITE_NOMEM:
 		return hs_fail(err, ENOMEM, "store.memory", HS_N_("There is not enough memory."), "%s", what);
 	case SQLITE_FULL:

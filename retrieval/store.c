@@ -119,6 +119,9 @@ int hs_store_begin(struct hs_store *s, struct hs_err *err)
 	s->open = true;
 	s->builder_chunks = 0;
 	s->work_dirty = s->dirty;
+	s->model_before = s->model;
+	memcpy(s->model_hash_before, s->model_hash, sizeof(s->model_hash));
+	s->changes_before = sqlite3_total_changes(s->db);
 	return 0;
 }
 
@@ -138,6 +141,8 @@ void hs_store_rollback(struct hs_store *s)
 	if (!sqlite3_get_autocommit(s->db))
 		(void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); /* a failure rolls back when the database is next opened */
 	end(s);
+	s->model = s->model_before;
+	memcpy(s->model_hash, s->model_hash_before, sizeof(s->model_hash));
 	hs_store_find_open_extents(s, s->live);
 }
 
@@ -160,6 +165,10 @@ int hs_store_commit(struct hs_store *s, struct hs_err *err)
 
 	if (rc < 0)
 		return rc;
+	if (hs_postings_builder_empty(s->builder) && sqlite3_total_changes(s->db) == s->changes_before) {
+		hs_store_rollback(s); /* nothing was written: no commit to count, no page to sync */
+		return 0;
+	}
 	rc = hs_store_flush(s, err);
 	while (rc == 0 && merged)
 		rc = hs_store_merge(s, HS_MERGE_INLINE_BYTES, &merged, err);

@@ -129,7 +129,10 @@ int hs_store_purge(struct hs_store *s, int64_t keep_since, void (*forget)(void *
 
 /* --- vectors: made behind, for chunks that have none yet --- */
 
-/* The model whose vectors are sought and stored from now on; another model's vectors are dropped by hs_store_maintain. */
+/*
+ * The model whose vectors are sought and stored from the commit on; another model's are dropped by hs_store_maintain.
+ * Between begin and commit; cheap where it is in use already.
+ */
 int hs_store_use_model(struct hs_store *s, const uint8_t hash[static HS_STORE_HASH_LEN], uint32_t dimensions,
 		       struct hs_err *err) HS_MUST_CHECK;
 
