@@ -62,16 +62,17 @@ static int hash_dictionary(const char *dir_path, uint8_t out[static HS_DICT_HASH
 {
 	HS_FD_AUTO dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return hs_fail(err, errno, "dict.missing", HS_N_("The MeCab dictionary folder cannot be opened; install mecab-ipadic-utf8."), "%s",
-			       dir_path);
+		return hs_fail(err, errno, "dict.missing",
+			       HS_N_("The MeCab dictionary folder cannot be opened; install mecab-ipadic-utf8."), "%s", dir_path);
 	crypto_generichash_state state;
 	if (sodium_init() < 0 || crypto_generichash_init(&state, NULL, 0, HS_DICT_HASH_LEN) != 0)
 		return hs_fail(err, EIO, "dict.unusable", "", "libsodium");
 	for (size_t i = 0; i < HS_ARRAY_LEN(dict_files); i++) {
 		int rc = hash_file(&state, dir, dict_files[i]);
 		if (rc < 0)
-			return hs_fail(err, -rc, "dict.missing", HS_N_("A file of the MeCab dictionary cannot be read; install mecab-ipadic-utf8 again."),
-				       "%s/%s", dir_path, dict_files[i]);
+			return hs_fail(err, -rc, "dict.missing",
+				       HS_N_("A file of the MeCab dictionary cannot be read; install mecab-ipadic-utf8 again."), "%s/%s",
+				       dir_path, dict_files[i]);
 	}
 	(void)crypto_generichash_final(&state, out, HS_DICT_HASH_LEN);
 	return 0;
@@ -304,7 +305,7 @@ static bool ascii_alnum(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-/* A long run of ASCII letters and digits: letters apart from digits as the dictionary would have it, at most TERM_MAX bytes each. */
+/* A long run of ASCII letters and digits: letters apart from digits, as the dictionary has it, at most TERM_MAX bytes each. */
 static int segment_ascii(const struct hs_norm *norm, size_t start, size_t end, struct hs_tokens *out)
 {
 	while (start < end) {

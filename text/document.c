@@ -47,6 +47,7 @@ static const struct {
 	{"doc.damaged_pdf", HS_N_("The PDF is damaged; open and save it again in another program.")},
 	{"doc.no_text", HS_N_("The PDF has no text layer (a scan); run character recognition on it first.")},
 	{"doc.too_deep", HS_N_("The file's elements are nested too deeply.")},
+	{"doc.csv_quote", HS_N_("A quoted cell of the CSV file is never closed.")},
 	{"doc.malformed", HS_N_("The extractor's result breaks its format; the document was not taken.")},
 	{"doc.extractor_crashed", HS_N_("The program that reads this kind of file crashed on it; the file may be damaged.")},
 	{"doc.extractor_timeout", HS_N_("Reading the file took too long; split or simplify it.")},

@@ -8,7 +8,7 @@
 #define HS_NUMERAL_DIGITS_MAX 16
 
 /*
- * Is s (n bytes follow) the start of a kanji numeral that may be written in digits? before: the character before it, 0 at the start.
+ * Is s (n bytes follow) the start of a kanji numeral that may be written in digits? before: the character before it, or 0.
  * Returns the bytes of the numeral and the ASCII digits for it, terminated, or 0 where the text is left as it is:
  * words such as 一人, 十分, 三日月 stay what they are.
  */
