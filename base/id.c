@@ -37,6 +37,26 @@ void hs_base32(const uint8_t *data, size_t n, char *out)
 	*out = '\0';
 }
 
+bool hs_base32_decode(const char *s, size_t n, uint8_t *out, size_t bytes)
+{
+	if (n != (bytes * 8 + 4) / 5)
+		return false;
+	uint32_t bits = 0;
+	unsigned have = 0;
+	for (size_t i = 0; i < n; i++) {
+		const char *at = s[i] ? strchr(alphabet, s[i]) : NULL;
+		if (!at)
+			return false;
+		bits = (bits & 0xff) << 5 | (uint32_t)(at - alphabet);
+		have += 5;
+		if (have >= 8) {
+			have -= 8;
+			*out++ = (uint8_t)(bits >> have);
+		}
+	}
+	return (bits & ((1u << have) - 1)) == 0;
+}
+
 struct hs_id hs_id_new(const char prefix[static HS_ID_PREFIX_MAX])
 {
 	struct hs_id id;

@@ -30,4 +30,7 @@ bool hs_id_valid(const char *s, size_t n, const char prefix[static HS_ID_PREFIX_
 /* Lower-case base32 of n bytes into out (terminated); out holds at least (n * 8 + 4) / 5 + 1 bytes. */
 void hs_base32(const uint8_t *data, size_t n, char *out);
 
+/* The inverse: n characters that stand for exactly `bytes` bytes. False for other characters, lengths, or spare bits set. */
+bool hs_base32_decode(const char *s, size_t n, uint8_t *out, size_t bytes) HS_MUST_CHECK;
+
 #endif

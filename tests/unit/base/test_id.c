@@ -33,12 +33,29 @@ static void test_base32_vectors(void **state) /* RFC 4648 section 10, lower case
 	}
 }
 
+static void test_base32_decodes_its_own_and_nothing_else(void **state)
+{
+	for (size_t n = 0; n <= 40; n++) {
+		uint8_t raw[40], back[40];
+		char text[65];
+		hs_random(raw, n);
+		hs_base32(raw, n, text);
+		assert_true(hs_base32_decode(text, strlen(text), back, n));
+		assert_memory_equal(raw, back, n);
+		assert_false(hs_base32_decode(text, strlen(text), back, n + 1));
+	}
+	uint8_t byte;
+	assert_false(hs_base32_decode("mz", 2, &byte, 1)); /* spare bits set */
+	assert_false(hs_base32_decode("M!", 2, &byte, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ids_are_valid_and_differ),
 		cmocka_unit_test(test_malformed_ids_are_refused),
 		cmocka_unit_test(test_base32_vectors),
+		cmocka_unit_test(test_base32_decodes_its_own_and_nothing_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
