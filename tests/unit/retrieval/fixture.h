@@ -2,6 +2,7 @@
 #ifndef HISHO_TESTS_RETRIEVAL_FIXTURE_H
 #define HISHO_TESTS_RETRIEVAL_FIXTURE_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,114 @@
+#include "retrieval/evidence.h"
+
+#include "base/utf8.h"
+#include "tests/unit/retrieval/fixture.h"
+
+static void test_the_sentences_that_answer_are_taken_within_the_budget(void **state)
+{
+	struct fixture *f = *state;
+	static const char text[] = "当社は食品を扱う。本社は東京にある。国内出張の宿泊費は一泊一万二千円を上限とする。領収書を添えて申請する。"
+				   "社員食堂は十二時に開く。駐車場は裏にある。";
+	struct hs_results r;
+	struct hs_evidence e;
+	size_t characters = 0;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	(void)fixture_put(f, f->notices, "旅費規程", text);
+	(void)fixture_put(f, f->notices, "案内", "受付は一階にある。宿泊費の話ではない。");
+	r = fixture_ask(f, "tanaka", HS_SEARCH_LEXICAL, "国内出張の宿泊費の上限はいくらですか");
+	assert_int_equal(r.count, 2);
+	must(hs_evidence_select(&r, 60, &e));
+	assert_true(e.count >= 1 && e.count < 6);
+	for (size_t i = 0; i < e.count; i++) {
+		const struct hs_hit *h = &r.hits[e.items[i].hit];
+
+		assert_ptr_equal(e.items[i].text, h->text + (e.items[i].start - h->start));
+		assert_true(e.items[i].end <= h->end);
+		assert_true(i == 0 || e.items[i].hit > e.items[i - 1].hit || e.items[i].start >= e.items[i - 1].end);
+		characters += hs_utf8_count(e.items[i].text, e.items[i].end - e.items[i].start);
+	}
+	assert_int_equal(characters, e.characters);
+	assert_true(e.characters <= 60);
+	assert_true(e.coverage > 0.1f && e.coverage <= 1);
+	{
+		bool found = false;
+
+		for (size_t i = 0; i < e.count; i++)
+			found |= strncmp(e.items[i].text, "国内出張の宿泊費", strlen("国内出張の宿泊費")) == 0;
+		assert_true(found);
+	}
+	hs_evidence_finish(&e);
+	/* However small the budget, the best sentence comes. */
+	must(hs_evidence_select(&r, 0, &e));
+	assert_int_equal(e.count, 1);
+	hs_evidence_finish(&e);
+	hs_results_finish(&r);
+}
+
+static void test_copies_are_taken_once(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_results r;
+	struct hs_evidence e;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	for (int i = 0; i < 4; i++)
+		(void)fixture_put(f, f->notices, "", i % 2 ? "有給休暇は年二十日である。" : "有給休暇は、年二十日である。");
+	r = fixture_ask(f, "tanaka", HS_SEARCH_LEXICAL, "有給休暇は何日ですか");
+	assert_int_equal(r.count, 4);
+	must(hs_evidence_select(&r, 1000, &e));
+	assert_int_equal(e.count, 1);
+	hs_evidence_finish(&e);
+	hs_results_finish(&r);
+}
+
+static void test_nothing_gives_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_results r;
+	struct hs_evidence e;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	r = fixture_ask(f, "tanaka", HS_SEARCH_LEXICAL, "有給休暇");
+	must(hs_evidence_select(&r, 300, &e));
+	assert_int_equal(e.count, 0);
+	assert_int_equal(e.characters, 0);
+	hs_evidence_finish(&e);
+	hs_results_finish(&r);
+}
+
+static void test_one_endless_document_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = (size_t)HS_EVIDENCE_SENTENCES_MAX + 500, unit = strlen("旅費。");
+	char *text = calloc(n, unit + 1);
+	struct hs_results r;
+	struct hs_evidence e;
+
+	if (f->skip)
+		free(text);
+	SKIP_WITHOUT_DICTIONARY(f);
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + i * unit, "旅費。", unit);
+	(void)fixture_put(f, f->notices, "", text);
+	r = fixture_ask(f, "tanaka", HS_SEARCH_LEXICAL, "旅費");
+	must(hs_evidence_select(&r, 300, &e));
+	assert_int_equal(e.count, 1);
+	hs_evidence_finish(&e);
+	hs_results_finish(&r);
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+		T(test_the_sentences_that_answer_are_taken_within_the_budget),
+		T(test_copies_are_taken_once),
+		T(test_nothing_gives_nothing),
+		T(test_one_endless_document_is_bounded),
+#undef T
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
