@@ -55,9 +55,10 @@ static char *join_sentences(struct hs_arena *arena, const struct hs_evidence_sen
 	return text;
 }
 
-int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const struct hs_results *results, const struct hs_evidence *evidence)
+int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *question, const struct hs_results *results,
+		    const struct hs_evidence *evidence)
 {
-	*a = (struct hs_answer){.arena = arena, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
+	*a = (struct hs_answer){.arena = arena, .question = question, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
 	a->evidence = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->evidence);
 	a->passages = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->passages);
 	if (!a->evidence || !a->passages)
@@ -86,6 +87,8 @@ int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const struct hs
 
 void hs_answer_finish(struct hs_answer *a)
 {
+	hs_check_destroy(a->check);
+	a->check = NULL;
 	hs_buf_wipe(&a->offered);
 	hs_buf_wipe(&a->released);
 }
@@ -161,7 +164,22 @@ bool hs_answer_next(struct hs_answer *a, bool last)
 	return true;
 }
 
-int hs_answer_check(const struct hs_answer *a, struct hs_tagger *tagger, struct hs_verdict *ret)
+static int make_check(struct hs_answer *a, struct hs_analyzer *analyzer)
+{
+	struct hs_check_passage passages[HS_PROMPT_PASSAGES_MAX];
+	for (size_t i = 0; i < a->n_evidence; i++) {
+		const struct hs_cited *e = &a->evidence[i];
+		size_t cap = strlen(e->title) + strlen(e->context) + 2;
+		char *context = hs_arena_alloc(a->arena, cap);
+		if (!context)
+			return -ENOMEM;
+		(void)snprintf(context, cap, "%s\n%s", e->title, e->context); /* cap was made for it */
+		passages[i] = (struct hs_check_passage){e->quote, e->quote_len, context, strlen(context)};
+	}
+	return hs_check_create(analyzer, a->question, strlen(a->question), passages, a->n_evidence, &a->check);
+}
+
+int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs_verdict *ret)
 {
 	*ret = (struct hs_verdict){0};
 	if (a->next_quote < a->n_quotes) {
@@ -169,16 +187,15 @@ int hs_answer_check(const struct hs_answer *a, struct hs_tagger *tagger, struct 
 		*ret = (struct hs_verdict){true, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
 		return 0;
 	}
-	struct hs_check_passage passages[HS_PROMPT_PASSAGES_MAX];
-	for (size_t i = 0; i < a->n_evidence; i++)
-		passages[i] = (struct hs_check_passage){.text = a->evidence[i].quote, .len = a->evidence[i].quote_len};
 	struct hs_check_result result;
-	int rc = hs_check_sentence(tagger, (const char *)a->offered.data + a->sentence_start, a->sentence_end - a->sentence_start, passages,
-				   a->n_evidence, &result);
-	if (rc < 0 || !result.supported)
+	int rc = a->check ? 0 : make_check(a, analyzer);
+	if (rc == 0)
+		rc = hs_check_sentence(a->check, (const char *)a->offered.data + a->sentence_start, a->sentence_end - a->sentence_start,
+				       &result);
+	if (rc < 0 || result.why != HS_CHECK_SUPPORTED)
 		return rc;
 	const struct hs_cited *e = &a->evidence[result.passage];
-	*ret = (struct hs_verdict){true, result.passage, e->start + (uint32_t)result.start, e->start + (uint32_t)result.end, e->version};
+	*ret = (struct hs_verdict){true, result.passage, e->start + result.start, e->start + result.end, e->version};
 	return 0;
 }
 

@@ -16,7 +16,9 @@
 #define HS_ANSWER_QUOTES_MAX 2 /* sentences that answer in the documents' own words */
 
 struct hs_answer {
-	struct hs_arena *arena; /* the request's */
+	struct hs_arena *arena;  /* the request's */
+	const char *question;    /* lives as long as the answer */
+	struct hs_check *check;  /* made for the first sentence */
 
 	struct hs_cited *evidence; /* numbered from 1, best first */
 	struct hs_prompt_passage *passages; /* the same, as the prompt shows them */
@@ -51,7 +53,7 @@ bool hs_answerable(const struct hs_results *results, const struct hs_evidence *e
 size_t hs_answer_budget(float prefill_rate);
 
 /* Group the chosen sentences into numbered passages. Results and evidence must outlive the answer. */
-int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const struct hs_results *results,
+int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *question, const struct hs_results *results,
 		    const struct hs_evidence *evidence) HS_MUST_CHECK;
 void hs_answer_finish(struct hs_answer *a);
 
@@ -70,7 +72,7 @@ int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence) HS_
 bool hs_answer_next(struct hs_answer *a, bool last);
 
 /* Judge the sentence: is it supported by the evidence, and where? */
-int hs_answer_check(const struct hs_answer *a, struct hs_tagger *tagger, struct hs_verdict *ret) HS_MUST_CHECK;
+int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs_verdict *ret) HS_MUST_CHECK;
 
 /* Act on the verdict. *ret_text: what is released, with its mark, or NULL; *ret_citation with it. Both live in the answer. */
 int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation) HS_MUST_CHECK;

@@ -215,7 +215,7 @@ static void gone(struct hs_exchange *x)
 static int check_sentence(struct hs_exchange *x, struct hs_read_context *r)
 {
 	struct chat *c = chat_of(x);
-	int rc = hs_answer_check(&c->answer, r->tagger, &c->verdict);
+	int rc = hs_answer_check(&c->answer, x->tenant->analyzer, &c->verdict);
 	if (rc < 0 || !c->verdict.supported)
 		return rc;
 	/* The right to what is about to be shown, as it stands now. */
@@ -394,7 +394,7 @@ static void found(struct hs_retrieval *r, int rc)
 		fail(c, rc < 0 ? rc : -ECANCELED, &c->x->err);
 		return;
 	}
-	rc = hs_answer_begin(&c->answer, c->x->arena, &r->results, &r->evidence);
+	rc = hs_answer_begin(&c->answer, c->x->arena, c->request.search, &r->results, &r->evidence);
 	if (rc < 0) {
 		fail(c, rc, NULL);
 		return;

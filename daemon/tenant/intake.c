@@ -286,7 +286,7 @@ static int index_document(struct hs_intake *i)
 	struct hs_id document;
 	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
 	if (rc == 0)
-		rc = hs_chunk_document(&d, NULL, &chunks);
+		rc = hs_chunk(&d, NULL, &chunks, &i->err);
 	if (rc == 0)
 		rc = hs_store_begin(s, &i->err);
 	if (rc == 0) {
