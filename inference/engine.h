@@ -30,7 +30,8 @@ struct hs_model_info {
 	bool encoder; /* embeds, does not generate */
 };
 
-int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret, struct hs_err *err) HS_MUST_CHECK;
+int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret,
+		  struct hs_err *err) HS_MUST_CHECK;
 void hs_model_destroy(struct hs_model *m);
 const struct hs_model_info *hs_model_info(const struct hs_model *m);
 const struct hs_tokenizer *hs_model_tokenizer(const struct hs_model *m);

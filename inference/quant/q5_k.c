@@ -1,4 +1,5 @@
-/* Q5_K: {half d, dmin; u8 scales[12]; u8 high[32]; u8 q[128]}: as Q4_K, with bit g of high[i] the fifth bit of element i of group g. */
+/* Q5_K: {half d, dmin; u8 scales[12]; u8 high[32]; u8 q[128]}: as Q4_K, with bit g of high[i] the fifth bit of element i of group
+ * g. */
 #include "inference/quant/half.h"
 #include "inference/quant/quant.h"
 

@@ -46,7 +46,7 @@ void hs_q5_k_codes(const uint8_t *block, uint8_t codes[static HS_K_BLOCK]);
 void hs_q6_k_codes(const uint8_t *block, uint8_t codes[static HS_K_BLOCK]);
 
 /* The rows of the table, one a file. */
-extern const struct hs_quant hs_quant_f32, hs_quant_f16, hs_quant_bf16, hs_quant_q4_0, hs_quant_q5_0, hs_quant_q8_0, hs_quant_q4_k,
-    hs_quant_q5_k, hs_quant_q6_k;
+extern const struct hs_quant hs_quant_f32, hs_quant_f16, hs_quant_bf16, hs_quant_q4_0, hs_quant_q5_0, hs_quant_q8_0,
+    hs_quant_q4_k, hs_quant_q5_k, hs_quant_q6_k;
 
 #endif

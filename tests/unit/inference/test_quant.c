@@ -22,7 +22,7 @@ static void test_halves(void **state)
 		assert_true((double)f == (h & 0x8000 ? -want : want));
 		assert_int_equal(hs_half_from_float(f), exponent == 31 ? (h & 0x8000) | 0x7bff : h);
 	}
-	assert_int_equal(hs_half_from_float(1 + 0x1p-11f), 0x3c00);          /* a tie goes to even */
+	assert_int_equal(hs_half_from_float(1 + 0x1p-11f), 0x3c00); /* a tie goes to even */
 	assert_int_equal(hs_half_from_float(1 + 3 * 0x1p-11f), 0x3c02);
 	assert_int_equal(hs_half_from_float(1 + 0x1p-11f + 0x1p-20f), 0x3c01);
 	assert_int_equal(hs_half_from_float(1e30f), 0x7bff);
@@ -160,7 +160,8 @@ static void test_plain_types(void **state)
 
 static void test_table_agrees_with_the_reader(void **state)
 {
-	static const enum hs_tensor_type types[] = {HS_F32, HS_F16, HS_Q4_0, HS_Q5_0, HS_Q8_0, HS_Q4_K, HS_Q5_K, HS_Q6_K, HS_BF16};
+	static const enum hs_tensor_type types[] = {HS_F32,  HS_F16,  HS_Q4_0, HS_Q5_0, HS_Q8_0,
+						    HS_Q4_K, HS_Q5_K, HS_Q6_K, HS_BF16};
 	for (size_t i = 0; i < HS_ARRAY_LEN(types); i++) {
 		const struct hs_quant *q = hs_quant_find(types[i]);
 		assert_non_null(q);
@@ -173,8 +174,12 @@ static void test_table_agrees_with_the_reader(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_halves),        cmocka_unit_test(test_q4_0_and_q5_0), cmocka_unit_test(test_q8_0),
-	    cmocka_unit_test(test_q4_k_and_q5_k), cmocka_unit_test(test_q6_k),          cmocka_unit_test(test_plain_types),
+	    cmocka_unit_test(test_halves),
+	    cmocka_unit_test(test_q4_0_and_q5_0),
+	    cmocka_unit_test(test_q8_0),
+	    cmocka_unit_test(test_q4_k_and_q5_k),
+	    cmocka_unit_test(test_q6_k),
+	    cmocka_unit_test(test_plain_types),
 	    cmocka_unit_test(test_table_agrees_with_the_reader),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

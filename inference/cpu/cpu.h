@@ -1,0 +1,36 @@
+/*
+ * The cpu backend's parts, shared by its two files: model.c packs the weights, forward.c runs tokens through them.
+ */
+#ifndef HISHO_INFERENCE_CPU_H
+#define HISHO_INFERENCE_CPU_H
+
+#include "inference/cpu/kernels.h"
+#include "inference/cpu/pool.h"
+
+struct hs_cpu_layer {
+	struct hs_packed q, k, v, o, gate, up, down; /* with their biases; gate zeroed where there is none */
+};
+
+struct hs_backend_model {
+	const struct hs_weights *w;
+	const struct hs_kernels *kernels;
+	struct hs_pool *pool;
+	struct hs_cpu_layer *layers; /* (n_layers) */
+	struct hs_packed head;       /* zeroed for encoders */
+	double *frequencies;         /* (head_dim / 2) radians a position */
+};
+
+/* As the backend's open, with the kernels given: tests run each table. */
+int hs_cpu_open(const struct hs_weights *w, const struct hs_kernels *kernels, unsigned n_threads, struct hs_backend_model **ret,
+		struct hs_err *err) HS_MUST_CHECK;
+void hs_cpu_close(struct hs_backend_model *m);
+
+int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret) HS_MUST_CHECK;
+void hs_cpu_sequence_destroy(struct hs_backend_sequence *s);
+void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
+int hs_cpu_forward(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
+		   const float **ret_logits) HS_MUST_CHECK;
+int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts, struct hs_yield *y,
+		  float *out) HS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * The inner loops, one table a machine: `plain` (any), `avx2` (with FMA and F16C), `avx512` (with VNNI). Chosen once, at
+ * run time. A table's results depend on its arguments only, never on how many tokens or rows went through one call.
+ */
+#ifndef HISHO_INFERENCE_KERNELS_H
+#define HISHO_INFERENCE_KERNELS_H
+
+#include "inference/cpu/packed.h"
+#include "inference/model/arch.h"
+
+/* Rows of floats have a stride that is a multiple of 32; what lies past a row's own length is finite. */
+#define HS_ROUND16(n) (((size_t)(n) + 15) & ~(size_t)15)
+#define HS_ROUND32(n) (((size_t)(n) + 31) & ~(size_t)31)
+
+/* What a matrix is multiplied by: tokens as floats, and as bytes with a scale every 32 columns. */
+struct hs_acts {
+	uint32_t columns;
+	size_t stride;    /* a multiple of 32 */
+	const float *x;   /* (tokens, stride) */
+	int8_t *q;        /* (tokens, stride): x = d * q */
+	float *d;         /* (tokens, stride / 32) */
+	float *s32, *s16; /* d times the sum of 32, or of 16, of q */
+};
+
+/* Where a product goes: y (tokens, stride), or added to what is there. */
+struct hs_product {
+	const struct hs_packed *w;
+	const struct hs_acts *a;
+	float *y;
+	size_t stride;
+	bool add;
+};
+
+/*
+ * Attention of a run of tokens with one key head. Keys lie as tiles of 16 positions, (tiles, head_dim, 16) halves; values
+ * as (positions, HS_ROUND16(head_dim)) halves. Token t sees `visible` + t positions, or `visible` where not causal.
+ */
+struct hs_attention {
+	const float *q; /* (tokens, stride), this key head's first query head */
+	float *out;     /* the same */
+	size_t stride;
+	uint32_t head_dim, group; /* query heads a key head */
+	const uint16_t *keys, *values;
+	uint32_t visible;
+	bool causal;
+	float *scores; /* HS_QUERY_BLOCK rows of scores_stride (a multiple of 16, at least the longest view) */
+	size_t scores_stride;
+};
+#define HS_QUERY_BLOCK 8
+
+struct hs_kernels {
+	const char *name;
+	void (*quantise)(struct hs_acts *a, uint32_t token);
+	void (*multiply)(const struct hs_product *p, uint32_t panel, uint32_t panel_end, uint32_t token, uint32_t token_end);
+	void (*attend)(const struct hs_attention *a, uint32_t token, uint32_t token_end);
+	void (*normalise)(enum hs_norm kind, const float *x, const float *weight, const float *bias, float eps, size_t n,
+			  float *y);
+	/* up = act(gate) * up, or act(up) where gate is NULL; n a multiple of 16 */
+	void (*activate)(enum hs_act act, const float *gate, float *up, size_t n);
+	/* turn the pairs of n_heads heads; cos and sin (head_dim / 2) */
+	void (*rotate)(enum hs_rope kind, float *heads, uint32_t n_heads, uint32_t head_dim, const float *cos, const float *sin);
+};
+
+extern const struct hs_kernels hs_kernels_plain, hs_kernels_avx2, hs_kernels_avx512;
+
+/* The best table for this machine. */
+const struct hs_kernels *hs_kernels_choose(void);
+/* The tables that this machine can run, best first; returns how many (at most 3). */
+size_t hs_kernels_list(const struct hs_kernels *ret[static 3]);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * A backend computes what the weights mean: `reference` in double precision, `cpu` fast. The engine calls it through
+ * this table and owns everything that it returns.
+ */
+#ifndef HISHO_INFERENCE_BACKEND_H
+#define HISHO_INFERENCE_BACKEND_H
+
+#include "base/clock.h"
+#include "inference/model/weights.h"
+
+/* Asks the caller for leave to go on, at most every HS_YIELD_US, from the thread that called the engine. */
+#define HS_YIELD_US 20000u
+
+struct hs_yield {
+	int (*fn)(void *arg); /* may be NULL */
+	void *arg;
+	uint64_t last_us;
+};
+
+static inline bool hs_yield_is_due(const struct hs_yield *y)
+{
+	return y->fn && hs_monotonic_us() - y->last_us >= HS_YIELD_US;
+}
+
+/* True where the work shall stop. */
+static inline bool hs_yield_now(struct hs_yield *y)
+{
+	bool stop = y->fn && y->fn(y->arg) != 0;
+	y->last_us = hs_monotonic_us();
+	return stop;
+}
+
+struct hs_backend_model;
+struct hs_backend_sequence;
+
+struct hs_backend {
+	const char *name;
+	/* w outlives the result. n_threads is at least 1. */
+	int (*open)(const struct hs_weights *w, unsigned n_threads, struct hs_backend_model **ret, struct hs_err *err);
+	void (*close)(struct hs_backend_model *m);
+	int (*sequence_create)(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret);
+	void (*sequence_destroy)(struct hs_backend_sequence *s); /* wipes */
+	/* Wipe positions from..to - 1. */
+	void (*wipe)(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
+	/* ids are valid, position + n fits. Writes positions position.. ; -ECANCELED may leave them written. *ret_logits
+	 * (n_vocab). */
+	int (*forward)(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
+		       const float **ret_logits);
+	/*
+	 * Encoders: n_texts texts back to back, text i being ids[starts[i] .. starts[i + 1]), each of 1 to context ids.
+	 * out (n_texts, n_embd), L2-normalised.
+	 */
+	int (*encode)(struct hs_backend_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts,
+		      struct hs_yield *y, float *out);
+};
+
+extern const struct hs_backend hs_backend_reference, hs_backend_cpu;
+
+#endif
