@@ -22,6 +22,8 @@ struct hs_gguf_writer {
 	struct hs_buf kvs, infos;
 	struct data *tensors;
 	size_t cap;
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *progress_arg;
 };
 
 struct hs_gguf_writer *hs_gguf_writer_create(void)
@@ -153,6 +155,12 @@ void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tens
 	w->data_len += aligned(len);
 }
 
+void hs_gguf_writer_on_progress(struct hs_gguf_writer *w, void (*fn)(void *arg, uint64_t done, uint64_t total), void *arg)
+{
+	w->progress = fn;
+	w->progress_arg = arg;
+}
+
 /* Where the bytes go: a buffer or a descriptor. */
 struct sink {
 	struct hs_buf *buf;
@@ -192,10 +200,14 @@ static int write_file(const struct hs_gguf_writer *w, struct sink *s)
 		rc = sink_put(s, w->infos.data, w->infos.len);
 	if (rc == 0)
 		rc = sink_pad(s);
+	uint64_t done = 0;
 	for (size_t i = 0; rc == 0 && i < w->n_tensors; i++) {
 		rc = sink_put(s, w->tensors[i].bytes, w->tensors[i].len);
 		if (rc == 0)
 			rc = sink_pad(s);
+		done += aligned(w->tensors[i].len);
+		if (rc == 0 && w->progress)
+			w->progress(w->progress_arg, done, w->data_len);
 	}
 	return rc;
 }

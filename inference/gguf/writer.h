@@ -28,6 +28,9 @@ void hs_gguf_put_bytes(struct hs_gguf_writer *w, const char *key, const uint8_t 
 void hs_gguf_put_tensor(struct hs_gguf_writer *w, const char *name, enum hs_tensor_type type, uint32_t n_dims,
 			const uint64_t *dims, const void *data);
 
+/* Called after each tensor that hs_gguf_write_* writes, with bytes of tensor data. fn may be NULL. */
+void hs_gguf_writer_on_progress(struct hs_gguf_writer *w, void (*fn)(void *arg, uint64_t done, uint64_t total), void *arg);
+
 /* 0, or the first failure of any put: -EINVAL, -ENOMEM. */
 int hs_gguf_write_buf(const struct hs_gguf_writer *w, struct hs_buf *out) HS_MUST_CHECK;
 int hs_gguf_write_fd(const struct hs_gguf_writer *w, int fd) HS_MUST_CHECK; /* from the descriptor's place on */

@@ -56,11 +56,17 @@ size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n
 	return longest;
 }
 
+static int compare_from(const struct hs_charsmap_rule *a, const struct hs_charsmap_rule *b)
+{
+	const struct hs_trie_key x = {.text = a->from}, y = {.text = b->from};
+	return hs_trie_key_compare(&x, &y);
+}
+
 static int compare_rule(const void *a, const void *b)
 {
-	const struct hs_trie_key x = {.text = ((const struct hs_charsmap_rule *)a)->from};
-	const struct hs_trie_key y = {.text = ((const struct hs_charsmap_rule *)b)->from};
-	return hs_trie_key_compare(&x, &y);
+	const struct hs_charsmap_rule *x = a, *y = b;
+	int order = compare_from(x, y);
+	return order ? order : (x->order > y->order) - (x->order < y->order);
 }
 
 int hs_charsmap_write(struct hs_charsmap_rule *rules, size_t n, struct hs_buf *out)
@@ -71,10 +77,12 @@ int hs_charsmap_write(struct hs_charsmap_rule *rules, size_t n, struct hs_buf *o
 	size_t used = 0;
 	if (!keys)
 		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		rules[i].order = i;
 	qsort(rules, n, sizeof *rules, compare_rule);
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (used && compare_rule(&rules[i], &rules[i - 1]) == 0)
+		if (used && compare_from(&rules[i], &rules[i - 1]) == 0)
 			continue;
 		keys[used++] = (struct hs_trie_key){.text = rules[i].from, .value = (uint32_t)texts.len};
 		rc = memchr(rules[i].to.s, 0, rules[i].to.len) ? -EINVAL : hs_buf_append(&texts, rules[i].to.s, rules[i].to.len);

@@ -24,6 +24,7 @@ size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n
 
 struct hs_charsmap_rule {
 	struct hs_gguf_str from, to; /* UTF-8; from not empty */
+	size_t order;                /* set by hs_charsmap_write */
 };
 
 /* Append the blob of n rules (sorted here; of equal keys the first stands). */
