@@ -1,0 +1,472 @@
+#include "retrieval/check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/utf8.h"
+#include "retrieval/polarity.h"
+#include "retrieval/quantity.h"
+#include "text/normalize.h"
+#include "text/sentence.h"
+
+#define WINDOW_MAX 3       /* sentences that may support one sentence together */
+#define THRESHOLD 0.62f    /* share of words that must be found; measured: bench/check_bench, docs/answer-check.md */
+#define SIZE_COST 0.15f    /* of overlap, that each further sentence must add */
+#define NEAR 0.06f         /* windows whose overlap differs by no more speak of the same */
+#define TOKENS_MAX 4096    /* of one sentence */
+
+/* A sentence taken apart. */
+struct claim {
+	uint32_t start, end; /* bytes of the passage */
+	struct hs_norm norm;
+	struct hs_tokens tokens;
+	struct hs_word *words;
+	struct hs_quantities quantities;
+	uint32_t modality; /* enum hs_modality bits */
+};
+
+struct passage {
+	struct claim *claims;
+	size_t n;
+	struct claim context; /* words and text of the title and headings */
+};
+
+struct hs_check {
+	struct hs_tagger *tagger;
+	struct passage *passages;
+	size_t n;
+	struct claim question;
+};
+
+static void claim_finish(struct claim *c)
+{
+	if (c->norm.text)
+		explicit_bzero(c->norm.text, c->norm.len);
+	if (c->tokens.terms)
+		explicit_bzero(c->tokens.terms, c->tokens.terms_len);
+	hs_norm_finish(&c->norm);
+	hs_tokens_finish(&c->tokens);
+	free(c->words);
+	hs_quantities_finish(&c->quantities);
+	*c = (struct claim){0};
+}
+
+static int claim_init(struct hs_tagger *t, const char *text, size_t n, struct claim *ret)
+{
+	struct claim c = {.end = (uint32_t)n};
+	int rc = hs_normalize(text, n, &c.norm);
+	if (!rc)
+		rc = hs_tokenize_words(t, text, n, &c.tokens);
+	if (!rc && c.tokens.count > TOKENS_MAX)
+		rc = -EMSGSIZE;
+	if (!rc) {
+		c.words = calloc(c.tokens.count + 1, sizeof(*c.words));
+		rc = c.words ? hs_quantities_find(c.norm.text, c.norm.len, &c.quantities) : -ENOMEM;
+	}
+	if (rc) {
+		claim_finish(&c);
+		return rc;
+	}
+	hs_polarity_mark(text, n, &c.tokens, c.words);
+	c.modality = hs_modality_find(c.norm.text, c.norm.len);
+	*ret = c;
+	return 0;
+}
+
+/* --- making a check --- */
+
+static int passage_init(struct hs_tagger *t, const struct hs_check_passage *in, struct passage *p)
+{
+	struct hs_sentence s;
+	size_t at = 0, cap = 0;
+	if (in->len > HS_CHECK_PASSAGE_MAX)
+		return -EMSGSIZE;
+	if (!hs_utf8_valid(in->text, in->len, NULL))
+		return -EILSEQ;
+	int rc = in->context ? claim_init(t, in->context, in->context_len, &p->context) : 0;
+	while (!rc && hs_sentence_next(in->text, in->len, &at, &s)) {
+		if (p->n == cap) {
+			cap = cap ? cap * 2 : 8;
+			struct claim *grown = realloc(p->claims, cap * sizeof(*grown));
+			if (!grown)
+				return -ENOMEM;
+			p->claims = grown;
+		}
+		rc = claim_init(t, in->text + s.start, s.end - s.start, &p->claims[p->n]);
+		if (rc)
+			return rc;
+		p->claims[p->n].start = (uint32_t)s.start;
+		p->claims[p->n].end = (uint32_t)s.end;
+		p->n++;
+	}
+	return rc;
+}
+
+int hs_check_create(struct hs_analyzer *a, const char *question, size_t question_len, const struct hs_check_passage *passages,
+		    size_t n_passages, struct hs_check **ret)
+{
+	if (n_passages > HS_CHECK_PASSAGES_MAX || question_len > HS_CHECK_PASSAGE_MAX)
+		return -EMSGSIZE;
+	struct hs_check *c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->passages = calloc(n_passages + 1, sizeof(*c->passages));
+	int rc = c->passages ? hs_tagger_create(a, &c->tagger) : -ENOMEM;
+	if (!rc && question)
+		rc = claim_init(c->tagger, question, question_len, &c->question);
+	for (; !rc && c->n < n_passages; c->n++)
+		rc = passage_init(c->tagger, &passages[c->n], &c->passages[c->n]);
+	if (rc) {
+		hs_check_destroy(c);
+		return rc;
+	}
+	*ret = c;
+	return 0;
+}
+
+void hs_check_destroy(struct hs_check *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; c->passages && i < c->n; i++) {
+		for (size_t k = 0; k < c->passages[i].n; k++)
+			claim_finish(&c->passages[i].claims[k]);
+		free(c->passages[i].claims);
+		claim_finish(&c->passages[i].context);
+	}
+	claim_finish(&c->question);
+	free(c->passages);
+	hs_tagger_destroy(c->tagger);
+	free(c);
+}
+
+/* --- looking for a sentence in a run of sentences --- */
+
+struct window {
+	const struct passage *p;
+	size_t from, to; /* claims, exclusive */
+};
+
+static bool claim_has(const struct claim *c, uint64_t lemma)
+{
+	for (size_t i = 0; i < c->tokens.count; i++)
+		if (c->words[i].lemma == lemma)
+			return true;
+	return false;
+}
+
+static bool window_has(const struct window *w, uint64_t lemma)
+{
+	for (size_t k = w->from; k < w->to; k++)
+		if (claim_has(&w->p->claims[k], lemma))
+			return true;
+	return w->p->context.words && claim_has(&w->p->context, lemma);
+}
+
+static bool claim_spells(const struct claim *c, const char *s, size_t n)
+{
+	return c->norm.text && memmem(c->norm.text, c->norm.len, s, n) != NULL;
+}
+
+/* Does the passage, anywhere, or what stands above it, spell this? A name is given once and then understood. */
+static bool passage_spells(const struct passage *p, const char *s, size_t n)
+{
+	for (size_t k = 0; k < p->n; k++)
+		if (claim_spells(&p->claims[k], s, n))
+			return true;
+	return claim_spells(&p->context, s, n);
+}
+
+static bool window_spells(const struct window *w, const char *s, size_t n)
+{
+	for (size_t k = w->from; k < w->to; k++)
+		if (claim_spells(&w->p->claims[k], s, n))
+			return true;
+	return claim_spells(&w->p->context, s, n);
+}
+
+/* Two spellings of one number: without a unit on one side (a cell of a table), the value decides. */
+static bool same_quantity(const struct hs_quantity *a, const struct hs_quantity *b)
+{
+	return a->value == b->value && (a->unit == b->unit || !a->unit || !b->unit);
+}
+
+/*
+ * Is the number in the window as often as the sentence says it up to here (times)? A comparator that the sentence leaves out
+ * is no contradiction; another one is.
+ */
+static enum hs_check_why quantity_in(const struct window *w, const struct hs_quantity *q, size_t times)
+{
+	enum hs_check_why why = HS_CHECK_NUMBER;
+	for (size_t k = w->from; k < w->to; k++) {
+		const struct hs_quantities *have = &w->p->claims[k].quantities;
+		for (size_t i = 0; i < have->count; i++) {
+			if (!same_quantity(q, &have->items[i]))
+				continue;
+			if ((!q->compare || q->compare == have->items[i].compare) && --times == 0)
+				return HS_CHECK_SUPPORTED;
+			why = HS_CHECK_COMPARATOR;
+		}
+	}
+	const struct hs_quantities *above = &w->p->context.quantities;
+	for (size_t i = 0; i < above->count; i++)
+		if (same_quantity(q, &above->items[i]) && (!q->compare || q->compare == above->items[i].compare) && --times == 0)
+			return HS_CHECK_SUPPORTED;
+	return why;
+}
+
+static enum hs_check_why check_quantities(const struct claim *s, const struct window *w)
+{
+	const struct hs_quantity *q = s->quantities.items;
+	for (size_t i = 0; i < s->quantities.count; i++) {
+		size_t times = 1;
+		for (size_t k = 0; k < i; k++)
+			times += q[k].value == q[i].value && q[k].unit == q[i].unit;
+		enum hs_check_why why = quantity_in(w, &q[i], times);
+		if (why != HS_CHECK_SUPPORTED)
+			return why;
+	}
+	return HS_CHECK_SUPPORTED;
+}
+
+/* The normalised spellings of a sentence's tokens: made once, looked for in every window. */
+struct spelling {
+	const char *text;
+	size_t len;
+};
+
+static int spell_all(const struct claim *s, const char *text, struct hs_buf *bytes, struct spelling **ret)
+{
+	size_t *at = calloc(s->tokens.count + 1, sizeof(*at));
+	struct spelling *list = calloc(s->tokens.count + 1, sizeof(*list));
+	int rc = at && list ? 0 : -ENOMEM;
+	for (size_t i = 0; !rc && i < s->tokens.count; i++) {
+		const struct hs_token *t = &s->tokens.items[i];
+		struct hs_norm norm;
+		rc = hs_normalize(text + t->start, t->end - t->start, &norm);
+		if (rc)
+			break;
+		at[i] = bytes->len;
+		list[i].len = norm.len;
+		rc = hs_buf_append(bytes, norm.text, norm.len);
+		hs_norm_finish(&norm);
+	}
+	for (size_t i = 0; !rc && i < s->tokens.count; i++)
+		list[i].text = bytes->data ? (const char *)bytes->data + at[i] : "";
+	free(at);
+	if (rc)
+		free(list);
+	else
+		*ret = list;
+	return rc;
+}
+
+/* Part of a date, which is compared as a number. */
+static bool era_name(const char *s, size_t n)
+{
+	static const char *const eras[] = {"令和", "平成", "昭和", "大正", "明治"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(eras); i++)
+		if (n == strlen(eras[i]) && !strncmp(s, eras[i], n))
+			return true;
+	return false;
+}
+
+static bool ascii_word(const char *s, size_t n)
+{
+	bool letters = false;
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)s[i] >= 0x80)
+			return false;
+		letters |= s[i] >= 'a' && s[i] <= 'z';
+	}
+	return letters && n >= 2;
+}
+
+/* Names must be spelled in the passage: what the dictionary calls a proper noun, and words in Latin letters. */
+static bool check_names(const struct claim *s, const struct spelling *spelled, const struct window *w)
+{
+	for (size_t i = 0; i < s->tokens.count; i++)
+		if (((s->words[i].proper && !era_name(spelled[i].text, spelled[i].len)) || ascii_word(spelled[i].text, spelled[i].len)) &&
+		    !passage_spells(w->p, spelled[i].text, spelled[i].len))
+			return false;
+	return true;
+}
+
+/*
+ * Nothing that the sentence asserts may be denied in the window, and the other way round. Looked at: what it ends in, what
+ * it denies, and words of opposed pairs; other words are only mentioned.
+ */
+static bool check_polarity(const struct claim *s, const struct window *w)
+{
+	for (size_t i = 0; i < s->tokens.count; i++) {
+		const struct hs_word *x = &s->words[i];
+		if (!x->content && !x->opposed)
+			continue;
+		if (!x->main && !x->negated && !x->opposed)
+			continue;
+		bool met = false, agreed = false;
+		for (size_t k = w->from; k < w->to; k++) {
+			const struct claim *c = &w->p->claims[k];
+			for (size_t j = 0; j < c->tokens.count; j++) {
+				if (c->words[j].lemma != x->lemma)
+					continue;
+				met = true;
+				agreed |= c->words[j].negated == x->negated;
+			}
+		}
+		/* A denial of something that the window does not even mention is not supported either. */
+		if (met ? !agreed : x->negated && !x->opposed)
+			return false;
+	}
+	return true;
+}
+
+/* A duty is no permission: of each pair, the window must not speak in the other alone. */
+static bool check_modality(const struct claim *s, const struct window *w)
+{
+	uint32_t have = 0;
+	for (size_t k = w->from; k < w->to; k++)
+		have |= w->p->claims[k].modality;
+	uint32_t want = s->modality;
+	for (int pair = 0; pair < 2; pair++, want >>= 2, have >>= 2)
+		for (uint32_t one = 1; one <= 2; one++)
+			if ((want & one) && !(have & one) && (have & (one ^ 3u)))
+				return false;
+	return true;
+}
+
+/* The share of a word's character pairs that the window spells: 開業日 for 開業. */
+static float spelled_share(const struct window *w, const char *s, size_t n)
+{
+	size_t pairs = 0, found = 0;
+	uint32_t cp;
+	for (size_t i = 0; i < n;) {
+		size_t a = hs_utf8_decode(s + i, n - i, &cp);
+		size_t b = a && i + a < n ? hs_utf8_decode(s + i + a, n - i - a, &cp) : 0;
+		if (!a || !b)
+			break;
+		pairs++;
+		found += window_spells(w, s + i, a + b);
+		i += a;
+	}
+	return pairs ? (float)found / (float)pairs : 0;
+}
+
+/* The share of the sentence's content words that the window holds, by their length; what the question supplied is left out. */
+static float overlap_of(const struct hs_check *c, const struct claim *s, const struct spelling *spelled, const struct window *w)
+{
+	float all = 0, found = 0;
+	for (size_t i = 0; i < s->tokens.count; i++) {
+		const struct hs_word *x = &s->words[i];
+		/* Numbers are looked at one by one elsewhere. */
+		if (!x->content || !spelled[i].len || (spelled[i].text[0] >= '0' && spelled[i].text[0] <= '9') ||
+		    era_name(spelled[i].text, spelled[i].len))
+			continue;
+		float weight = (float)HS_MIN(hs_utf8_count(spelled[i].text, spelled[i].len), (size_t)4);
+		float share = window_has(w, x->lemma) ? 1 : spelled_share(w, spelled[i].text, spelled[i].len);
+		if (share < 1 && c->question.words && claim_has(&c->question, x->lemma))
+			continue;
+		all += weight;
+		found += weight * share;
+	}
+	return all > 0 ? found / all : -1;
+}
+
+static struct hs_check_result judge(const struct hs_check *c, const struct claim *s, const struct spelling *spelled,
+				    const struct window *w)
+{
+	float overlap = overlap_of(c, s, spelled, w);
+	enum hs_check_why numbers = check_quantities(s, w);
+	struct hs_check_result r = {
+		.passage = (size_t)(w->p - c->passages),
+		.overlap = overlap < 0 ? 0 : overlap,
+		.start = w->p->claims[w->from].start,
+		.end = w->p->claims[w->to - 1].end,
+		.why = HS_CHECK_SUPPORTED,
+	};
+	if (overlap < 0 && s->quantities.count == 0)
+		r.why = HS_CHECK_EMPTY;
+	else if (overlap >= 0 && overlap < THRESHOLD)
+		r.why = HS_CHECK_UNSUPPORTED;
+	else if (numbers != HS_CHECK_SUPPORTED)
+		r.why = numbers;
+	else if (!check_names(s, spelled, w))
+		r.why = HS_CHECK_NAME;
+	else if (!check_polarity(s, w) || !check_modality(s, w))
+		r.why = HS_CHECK_POLARITY;
+	return r;
+}
+
+struct best {
+	struct hs_check_result nearest, support;
+	float worth, support_worth;
+};
+
+/* The more sentences it takes, the more must they add. */
+static float worth(const struct hs_check_result *r, size_t size)
+{
+	return r->overlap - SIZE_COST * (float)(size - 1);
+}
+
+/*
+ * Which window speaks of what the sentence speaks of is decided by the words; only among windows that are about equally
+ * near may one that supports it win. Otherwise a wrong number would find its like somewhere in a long passage.
+ */
+static void consider(const struct hs_check_result *r, size_t size, struct best *b)
+{
+	float w = worth(r, size);
+	bool supports = r->why == HS_CHECK_SUPPORTED;
+	if (w > b->worth) {
+		b->worth = w;
+		b->nearest = *r;
+	}
+	if (supports && w > b->support_worth) {
+		b->support_worth = w;
+		b->support = *r;
+	}
+}
+
+/* A question asserts nothing. */
+static bool asks(const struct hs_norm *norm)
+{
+	size_t n = norm->len;
+	while (n && strchr(" .!\n", norm->text[n - 1]))
+		n--;
+	if (n >= 3 && !strncmp(norm->text + n - 3, "。", 3))
+		n -= 3;
+	return (n && norm->text[n - 1] == '?') || (n >= 3 && !strncmp(norm->text + n - 3, "か", 3));
+}
+
+int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct hs_check_result *ret)
+{
+	struct claim s;
+	struct best b = {.worth = -10, .support_worth = -10};
+	if (len > HS_CHECK_SENTENCE_MAX)
+		return -EMSGSIZE;
+	int rc = claim_init(c->tagger, text, len, &s);
+	if (rc)
+		return rc;
+	HS_BUF_AUTO bytes = HS_BUF_INIT;
+	struct spelling *spelled = NULL;
+	rc = spell_all(&s, text, &bytes, &spelled);
+	for (size_t size = 1; !rc && size <= WINDOW_MAX; size++) {
+		for (size_t p = 0; p < c->n; p++) {
+			for (size_t from = 0; from + size <= c->passages[p].n; from++) {
+				struct window w = {.p = &c->passages[p], .from = from, .to = from + size};
+				struct hs_check_result r = judge(c, &s, spelled, &w);
+				consider(&r, size, &b);
+			}
+		}
+	}
+	struct hs_check_result best = b.support_worth >= b.worth - NEAR ? b.support : b.nearest;
+	if (s.tokens.count == 0 || asks(&s.norm))
+		best.why = HS_CHECK_EMPTY;
+	free(spelled);
+	hs_buf_wipe(&bytes);
+	claim_finish(&s);
+	if (!rc)
+		*ret = best;
+	return rc;
+}

@@ -1,0 +1,176 @@
+#include "retrieval/check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/test.h"
+
+static struct hs_analyzer *analyzer;
+
+static int set_up(void **state)
+{
+	const char *dir = getenv("HISHO_DICT") ? getenv("HISHO_DICT") : HS_DICT_DIR_DEFAULT;
+	if (access(dir, R_OK) < 0)
+		return 0; /* the tests skip */
+	return hs_analyzer_create(dir, &analyzer, NULL);
+}
+
+static int tear_down(void **state)
+{
+	hs_analyzer_destroy(analyzer);
+	return 0;
+}
+
+#define NEED_DICTIONARY()                                                                                                     \
+	do {                                                                                                                  \
+		if (!analyzer) {                                                                                              \
+			print_message("skipped: no MeCab dictionary in " HS_DICT_DIR_DEFAULT "\n");                           \
+			skip();                                                                                               \
+		}                                                                                                             \
+	} while (0)
+
+static const char travel[] =
+	"出張の日当は、国内が1日につき3,000円、海外が6,000円とする。宿泊費は1泊12,000円を上限として実費を支給する。"
+	"申請は、帰着の日から10日以内に経理部へ提出しなければならない。5万円以上の支出には、部長の承認が必要である。"
+	"領収書のない支出は精算できない。タクシーは、深夜に限り利用することができる。新幹線のグリーン車は利用してはならない。"
+	"この規程は令和6年4月1日から施行する。";
+static const char leave[] = "年次有給休暇は、入社後6か月を経過した社員に10日を与える。試用期間中の社員は対象外とする。";
+
+static struct hs_check_result judge(const char *question, const char *sentence)
+{
+	struct hs_check_passage passages[] = {
+		{.text = leave, .len = strlen(leave), .context = "就業規則", .context_len = strlen("就業規則")},
+		{.text = travel, .len = strlen(travel), .context = "旅費規程 > 第3章", .context_len = strlen("旅費規程 > 第3章")},
+	};
+	struct hs_check *c;
+	struct hs_check_result r;
+	assert_int_equal(hs_check_create(analyzer, question, question ? strlen(question) : 0, passages, 2, &c), 0);
+	assert_int_equal(hs_check_sentence(c, sentence, strlen(sentence), &r), 0);
+	hs_check_destroy(c);
+	return r;
+}
+
+static void must(const char *question, const char *sentence, enum hs_check_why why, size_t passage, const char *cited)
+{
+	struct hs_check_result r = judge(question, sentence);
+	if (r.why != why)
+		fail_msg("%s: %d, wanted %d; overlap %.2f", sentence, r.why, why, (double)r.overlap);
+	if (!cited)
+		return;
+	const char *text = passage ? travel : leave;
+	assert_int_equal(r.passage, passage);
+	char span[1024];
+	(void)snprintf(span, sizeof(span), "%.*s", (int)(r.end - r.start), text + r.start);
+	assert_string_equal(span, cited);
+}
+
+static void what_a_passage_says_is_supported_and_cited(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "国内出張の日当は1日につき3,000円です。", HS_CHECK_SUPPORTED, 1,
+	     "出張の日当は、国内が1日につき3,000円、海外が6,000円とする。");
+	must("宿泊費はいくらまで出ますか", "宿泊費は１泊１２０００円まで支給されます。", HS_CHECK_SUPPORTED, 1,
+	     "宿泊費は1泊12,000円を上限として実費を支給する。");
+	must("申請の期限はいつですか", "申請は帰着の日から10日以内に経理部へ提出する必要があります。", HS_CHECK_SUPPORTED, 1,
+	     "申請は、帰着の日から10日以内に経理部へ提出しなければならない。");
+	must(NULL, "領収書のない支出は精算できません。", HS_CHECK_SUPPORTED, 1, "領収書のない支出は精算できない。");
+	must(NULL, "旅費規程は2024年4月1日から施行されます。", HS_CHECK_SUPPORTED, 1, "この規程は令和6年4月1日から施行する。");
+	must(NULL, "5万円以上の支出には部長の承認が必要です。", HS_CHECK_SUPPORTED, 1, "5万円以上の支出には、部長の承認が必要である。");
+	must("有給休暇は何日もらえますか", "10日です。", HS_CHECK_SUPPORTED, 0, NULL);
+	must(NULL, "試用期間中の社員は対象外です。", HS_CHECK_SUPPORTED, 0, "試用期間中の社員は対象外とする。");
+}
+
+static void numbers_dates_and_units_must_agree(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "国内出張の日当は1日につき4,000円です。", HS_CHECK_NUMBER, 0, NULL);
+	must(NULL, "国内出張の日当は1日につき3,000ドルです。", HS_CHECK_NUMBER, 0, NULL);
+	must(NULL, "この規程は令和5年4月1日から施行する。", HS_CHECK_NUMBER, 0, NULL);
+	must(NULL, "この規程は平成6年4月1日から施行する。", HS_CHECK_NUMBER, 0, NULL);
+	must(NULL, "申請は、帰着の日から10か月以内に経理部へ提出しなければならない。", HS_CHECK_NUMBER, 0, NULL);
+	must("有給休暇は何日もらえますか", "20日です。", HS_CHECK_NUMBER, 0, NULL);
+}
+
+static void comparators_must_agree(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "5万円未満の支出には、部長の承認が必要である。", HS_CHECK_COMPARATOR, 0, NULL);
+	must(NULL, "5万円を超える支出には、部長の承認が必要である。", HS_CHECK_COMPARATOR, 0, NULL);
+	must(NULL, "申請は、帰着の日から10日以上に経理部へ提出しなければならない。", HS_CHECK_COMPARATOR, 0, NULL);
+	must(NULL, "この規程は令和6年4月1日まで施行する。", HS_CHECK_COMPARATOR, 0, NULL);
+}
+
+static void the_opposite_is_not_supported(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "領収書のない支出は精算できます。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "5万円以上の支出には、部長の承認が不要である。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "5万円以上の支出には、部長の承認は必要ではない。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "タクシーは、深夜に限り利用することができません。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "新幹線のグリーン車は利用できます。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "試用期間中の社員は対象です。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "申請は、帰着の日から10日以内に経理部へ提出しなくてもよい。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "申請は、帰着の日から10日以内に経理部へ提出する必要はありません。", HS_CHECK_POLARITY, 0, NULL);
+	must(NULL, "新幹線のグリーン車は利用してもよい。", HS_CHECK_POLARITY, 0, NULL);
+}
+
+static void names_must_be_there(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "大阪の出張の日当は、国内が1日につき3,000円とする。", HS_CHECK_NAME, 0, NULL);
+	/* A name that only the question gave is not the documents' either. */
+	must("田中さんの宿泊費の上限は", "田中の宿泊費は1泊12,000円を上限とする。", HS_CHECK_NAME, 0, NULL);
+	must(NULL, "宿泊費はVISAで1泊12,000円を上限として支給する。", HS_CHECK_NAME, 0, NULL);
+}
+
+static void other_matters_are_unsupported(void **state)
+{
+	NEED_DICTIONARY();
+	must(NULL, "育児休業は子が満1歳に達するまで取得することができる。", HS_CHECK_UNSUPPORTED, 0, NULL);
+	must(NULL, "資料には記載がありません。", HS_CHECK_UNSUPPORTED, 0, NULL);
+	must(NULL, "。。。", HS_CHECK_EMPTY, 0, NULL);
+	must(NULL, "", HS_CHECK_EMPTY, 0, NULL);
+	must("日当とは何ですか", "日当とは何ですか。", HS_CHECK_EMPTY, 0, NULL);
+}
+
+static void odd_input_is_refused_or_judged(void **state)
+{
+	NEED_DICTIONARY();
+	struct hs_check *c;
+	struct hs_check_result r;
+	struct hs_check_passage bad = {.text = "\xff\xfe", .len = 2}, none = {.text = "", .len = 0};
+	static char big[HS_CHECK_PASSAGE_MAX + 1];
+	memset(big, 'a', sizeof(big));
+	assert_int_equal(hs_check_create(analyzer, NULL, 0, &bad, 1, &c), -EILSEQ);
+	bad = (struct hs_check_passage){.text = big, .len = sizeof(big)};
+	assert_int_equal(hs_check_create(analyzer, NULL, 0, &bad, 1, &c), -EMSGSIZE);
+	assert_int_equal(hs_check_create(analyzer, NULL, 0, &none, HS_CHECK_PASSAGES_MAX + 1, &c), -EMSGSIZE);
+	assert_int_equal(hs_check_create(analyzer, NULL, 0, NULL, 0, &c), 0);
+	assert_int_equal(hs_check_sentence(c, "日当は3,000円です。", strlen("日当は3,000円です。"), &r), 0);
+	assert_int_equal(r.why, HS_CHECK_UNSUPPORTED);
+	assert_int_equal(hs_check_sentence(c, big, HS_CHECK_SENTENCE_MAX + 1, &r), -EMSGSIZE);
+	assert_int_equal(hs_check_sentence(c, "\xff", 1, &r), -EILSEQ);
+	hs_check_destroy(c);
+	assert_int_equal(hs_check_create(analyzer, NULL, 0, &none, 1, &c), 0);
+	assert_int_equal(hs_check_sentence(c, "3", 1, &r), 0);
+	assert_int_not_equal(r.why, HS_CHECK_SUPPORTED);
+	hs_check_destroy(c);
+	hs_check_destroy(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_passage_says_is_supported_and_cited),
+		cmocka_unit_test(numbers_dates_and_units_must_agree),
+		cmocka_unit_test(comparators_must_agree),
+		cmocka_unit_test(the_opposite_is_not_supported),
+		cmocka_unit_test(names_must_be_there),
+		cmocka_unit_test(other_matters_are_unsupported),
+		cmocka_unit_test(odd_input_is_refused_or_judged),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
