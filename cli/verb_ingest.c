@@ -158,8 +158,8 @@ static int look_at(struct ingest *g, const struct job *j, bool *ret_ended)
 	if (state && strcmp(state, "failed") == 0) {
 		const json_t *e = json_object_get(reply.json, "error");
 		const char *code = json_string_value(json_object_get(e, "code"));
-		const char *message = json_string_value(json_object_get(e, "message"));
-		(void)hs_fail(&err, EBADMSG, code ? code : "job.failed", "", "%s", message ? message : j->id);
+		const char *object = json_string_value(json_object_get(e, "object"));
+		(void)hs_fail(&err, EBADMSG, code ? code : "job.failed", "", "%s", object ? object : j->id);
 		report(g, j->name, &err);
 	}
 	return 0;

@@ -249,8 +249,11 @@ async function openSource(c) {
     at("source-text").append(element("span", "error", t("sourceFailed")));
     return;
   }
-  const mark = element("mark", "", source.cited);
-  at("source-text").append(source.before || "", mark, source.after || "");
+  // Offsets are bytes of UTF-8, counted from the beginning of the whole text.
+  const bytes = new TextEncoder().encode(source.text);
+  const part = (from, to) => new TextDecoder().decode(bytes.subarray(from - source.text_start, to - source.text_start));
+  const mark = element("mark", "", part(source.start, source.end));
+  at("source-text").append(part(source.text_start, source.start), mark, part(source.end, source.text_start + bytes.length));
   mark.scrollIntoView({ block: "center" });
 }
 
