@@ -24,9 +24,30 @@ static int help(FILE *out)
 	return out == stdout ? HS_EXIT_OK : HS_EXIT_USAGE;
 }
 
+/*
+ * The reader's locale; where it is named but not installed (a bare machine has none), plain UTF-8 with its language, so that
+ * LANG=ja_JP.UTF-8 speaks Japanese all the same.
+ */
+static void choose_language(void)
+{
+	if (setlocale(LC_ALL, ""))
+		return;
+	static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(names); i++) {
+		const char *value = getenv(names[i]);
+		if (!value || !*value)
+			continue;
+		char language[8];
+		(void)snprintf(language, sizeof language, "%.*s", (int)strcspn(value, "_.@"), value);
+		if (setlocale(LC_ALL, "C.UTF-8"))
+			(void)setenv("LANGUAGE", language, 0); /* without it the words are English, which is fine */
+		return;
+	}
+}
+
 int main(int argc, char **argv)
 {
-	(void)setlocale(LC_ALL, ""); /* an unknown locale leaves "C", which is fine */
+	choose_language();
 	const char *localedir = getenv("HISHO_LOCALEDIR");
 	(void)bindtextdomain("hisho", localedir && *localedir ? localedir : HS_LOCALEDIR);
 	(void)bind_textdomain_codeset("hisho", "UTF-8");
