@@ -1,0 +1,181 @@
+#include "daemon/tenant/answer.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/test.h"
+
+#define DICT "/var/lib/mecab/dic/ipadic-utf8"
+
+static struct hs_analyzer *analyzer;
+
+static const char text[] = "宿泊料の上限は12,500円とする。日当は支給しない。領収書は7日以内に提出する。";
+static struct hs_hit hit = {.document.s = "doc_a", .version.s = "ver_a", .start = 100, .title = "旅費規程", .context = "第3章", .text = text,
+			    .text_len = sizeof text - 1};
+static struct hs_results results = {.hits = &hit, .count = 1};
+static struct hs_evidence_sentence sentences[2];
+static struct hs_evidence evidence = {.items = sentences, .count = 2, .coverage = 0.8f};
+
+/* The first and the last sentence were chosen. */
+static void choose_sentences(void)
+{
+	uint32_t first_end = (uint32_t)strlen("宿泊料の上限は12,500円とする。");
+	uint32_t last = (uint32_t)(strstr(text, "領収書") - text);
+	hit.end = 100 + (uint32_t)hit.text_len;
+	sentences[0] = (struct hs_evidence_sentence){0, 100, 100 + first_end, text, 0.9f};
+	sentences[1] = (struct hs_evidence_sentence){0, 100 + last, hit.end, text + last, 0.2f};
+}
+
+struct fixture {
+	struct hs_arena *arena;
+	struct hs_answer answer;
+};
+
+static void begin(struct fixture *f)
+{
+	choose_sentences();
+	f->arena = hs_arena_create(1 << 22);
+	assert_int_equal(hs_answer_begin(&f->answer, f->arena, "宿泊料の上限はいくらですか", &results, &evidence), 0);
+}
+
+static void end(struct fixture *f)
+{
+	hs_answer_finish(&f->answer);
+	hs_arena_destroy(f->arena);
+}
+
+/* Judge and take the next sentence; what was released, or NULL. */
+static const char *step(struct fixture *f, bool last, const struct hs_cited **citation)
+{
+	struct hs_verdict v;
+	const char *released;
+	assert_true(hs_answer_next(&f->answer, last));
+	assert_int_equal(hs_answer_check(&f->answer, analyzer, &v), 0);
+	assert_int_equal(hs_answer_take(&f->answer, &v, &released, citation), 0);
+	return released;
+}
+
+static void test_chosen_sentences_become_one_numbered_passage(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	assert_int_equal(f.answer.n_evidence, 1);
+	const struct hs_cited *e = &f.answer.evidence[0];
+	assert_int_equal(e->n, 1);
+	assert_int_equal(e->start, 100);
+	assert_int_equal(e->end, hit.end);
+	assert_int_equal(e->quote_len, hit.text_len);
+	struct hs_prompt_passage p[HS_PROMPT_PASSAGES_MAX];
+	hs_answer_passages(&f.answer, p);
+	assert_string_equal(p[0].text, "宿泊料の上限は12,500円とする。\n領収書は7日以内に提出する。");
+	end(&f);
+}
+
+static void test_sentences_wait_for_their_end(void **state)
+{
+	struct fixture f;
+	const struct hs_cited *citation;
+	begin(&f);
+	assert_int_equal(hs_answer_push(&f.answer, "宿泊料の上限は12,", strlen("宿泊料の上限は12,")), 0);
+	assert_false(hs_answer_next(&f.answer, false));
+	assert_int_equal(hs_answer_push(&f.answer, "500円です。", strlen("500円です。")), 0);
+	assert_string_equal(step(&f, false, &citation), "宿泊料の上限は12,500円です。[1]");
+	assert_string_equal(citation->version, "ver_a");
+	assert_true(citation->start >= 100 && citation->end <= hit.end && citation->start < citation->end);
+	assert_false(hs_answer_next(&f.answer, true));
+	assert_int_equal(f.answer.outcome, HS_OUTCOME_ANSWERED);
+	end(&f);
+}
+
+static void test_what_the_evidence_does_not_say_is_not_released(void **state)
+{
+	struct fixture f;
+	const struct hs_cited *citation;
+	const char *wrong[] = {"宿泊料の上限は15,000円です。", "社長は毎朝ラジオ体操をします。"};
+	for (size_t i = 0; i < 2; i++) {
+		begin(&f);
+		assert_int_equal(hs_answer_push(&f.answer, wrong[i], strlen(wrong[i])), 0);
+		assert_null(step(&f, true, &citation));
+		assert_null(citation);
+		assert_int_equal(f.answer.outcome, HS_OUTCOME_NOT_FOUND);
+		assert_string_equal(hs_answer_text(&f.answer), "");
+		end(&f);
+	}
+}
+
+static void test_a_supported_sentence_after_an_unsupported_one_is_kept(void **state)
+{
+	struct fixture f;
+	const struct hs_cited *citation;
+	begin(&f);
+	const char *both = "宿泊料の上限は99,999円です。領収書は7日以内に提出します。";
+	assert_int_equal(hs_answer_push(&f.answer, both, strlen(both)), 0);
+	assert_null(step(&f, true, &citation));
+	assert_string_equal(step(&f, true, &citation), "領収書は7日以内に提出します。[1]");
+	assert_string_equal(hs_answer_text(&f.answer), "領収書は7日以内に提出します。[1]");
+	end(&f);
+}
+
+static void test_without_a_model_the_best_sentence_is_quoted(void **state)
+{
+	struct fixture f;
+	const struct hs_cited *citation;
+	begin(&f);
+	f.answer.quotable = true;
+	assert_int_equal(hs_answer_quote(&f.answer, &evidence), 0);
+	assert_string_equal(step(&f, true, &citation), "宿泊料の上限は12,500円とする。[1]");
+	assert_int_equal(citation->end - citation->start, strlen("宿泊料の上限は12,500円とする。"));
+	assert_false(hs_answer_next(&f.answer, true)); /* the second is not nearly as good */
+	assert_int_equal(f.answer.outcome, HS_OUTCOME_EXTRACTED);
+	end(&f);
+}
+
+static void test_evidence_that_did_not_enter_is_forgotten(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	const bool entered[1] = {false};
+	hs_answer_keep(&f.answer, entered);
+	assert_int_equal(f.answer.n_evidence, 0);
+	end(&f);
+}
+
+static void test_budget_follows_the_prefill_rate(void **state)
+{
+	assert_int_equal(hs_answer_budget(0), 300);
+	assert_true(hs_answer_budget(70) > 250 && hs_answer_budget(70) < 350);
+	assert_true(hs_answer_budget(1) >= 200);
+	assert_true(hs_answer_budget(50000) <= 4000);
+}
+
+static void test_nothing_found_is_not_answerable(void **state)
+{
+	struct hs_results none = {0};
+	struct hs_evidence empty = {0};
+	assert_false(hs_answerable(&none, &empty));
+	choose_sentences();
+	assert_true(hs_answerable(&results, &evidence));
+}
+
+int main(void)
+{
+	if (access(DICT, R_OK) != 0) {
+		printf("1..0 # SKIP no dictionary in " DICT "\n");
+		return 77;
+	}
+	if (hs_analyzer_create(DICT, &analyzer, NULL) < 0)
+		return 1;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_chosen_sentences_become_one_numbered_passage),
+		cmocka_unit_test(test_sentences_wait_for_their_end),
+		cmocka_unit_test(test_what_the_evidence_does_not_say_is_not_released),
+		cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
+		cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
+		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
+		cmocka_unit_test(test_budget_follows_the_prefill_rate),
+		cmocka_unit_test(test_nothing_found_is_not_answerable),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	hs_analyzer_destroy(analyzer);
+	return failed;
+}
