@@ -12,7 +12,7 @@
 #include "text/sentence.h"
 
 #define WINDOW_MAX 3       /* sentences that may support one sentence together */
-#define THRESHOLD 0.62f    /* share of words that must be found; measured: bench/check_bench, docs/answer-check.md */
+#define THRESHOLD 0.62f    /* share of words that must be found; measured: docs/answer-check.md */
 #define SIZE_COST 0.15f    /* of overlap, that each further sentence must add */
 #define NEAR 0.06f         /* windows whose overlap differs by no more speak of the same */
 #define TOKENS_MAX 4096    /* of one sentence */
@@ -217,7 +217,24 @@ static enum hs_check_why quantity_in(const struct window *w, const struct hs_qua
 	return why;
 }
 
-static enum hs_check_why check_quantities(const struct claim *s, const struct window *w)
+/*
+ * A number that the question brought may be said again where the window has none of its kind: 天皇賞で1着だったのは. Where the
+ * window has another one of the kind, it must be the window's: 5万円 for 10万円.
+ */
+static bool only_asked(const struct claim *question, const struct hs_quantity *q, const struct window *w)
+{
+	bool asked = false;
+	for (size_t i = 0; i < question->quantities.count; i++) {
+		const struct hs_quantity *x = &question->quantities.items[i];
+		asked |= x->value == q->value && x->unit == q->unit && x->compare == q->compare;
+	}
+	for (size_t k = w->from; asked && k < w->to; k++)
+		for (size_t i = 0; i < w->p->claims[k].quantities.count; i++)
+			asked &= w->p->claims[k].quantities.items[i].unit != q->unit;
+	return asked;
+}
+
+static enum hs_check_why check_quantities(const struct claim *question, const struct claim *s, const struct window *w)
 {
 	const struct hs_quantity *q = s->quantities.items;
 	for (size_t i = 0; i < s->quantities.count; i++) {
@@ -225,7 +242,7 @@ static enum hs_check_why check_quantities(const struct claim *s, const struct wi
 		for (size_t k = 0; k < i; k++)
 			times += q[k].value == q[i].value && q[k].unit == q[i].unit;
 		enum hs_check_why why = quantity_in(w, &q[i], times);
-		if (why != HS_CHECK_SUPPORTED)
+		if (why != HS_CHECK_SUPPORTED && !only_asked(question, &q[i], w))
 			return why;
 	}
 	return HS_CHECK_SUPPORTED;
@@ -284,13 +301,37 @@ static bool ascii_word(const char *s, size_t n)
 	return letters && n >= 2;
 }
 
-/* Names must be spelled in the passage: what the dictionary calls a proper noun, and words in Latin letters. */
-static bool check_names(const struct claim *s, const struct spelling *spelled, const struct window *w)
+static bool is_name(const struct claim *s, const struct spelling *spelled, size_t i)
 {
-	for (size_t i = 0; i < s->tokens.count; i++)
-		if (((s->words[i].proper && !era_name(spelled[i].text, spelled[i].len)) || ascii_word(spelled[i].text, spelled[i].len)) &&
-		    !passage_spells(w->p, spelled[i].text, spelled[i].len))
+	const char *text = spelled[i].text;
+	size_t n = spelled[i].len;
+	return (s->words[i].proper && !era_name(text, n)) || ascii_word(text, n);
+}
+
+/* Does the window name anyone or anything that the sentence does not? Then it may speak of that one. */
+static bool names_another(const struct claim *s, const struct window *w)
+{
+	for (size_t k = w->from; k < w->to; k++) {
+		const struct claim *c = &w->p->claims[k];
+		for (size_t i = 0; i < c->tokens.count; i++)
+			if (c->words[i].proper && !claim_has(s, c->words[i].lemma))
+				return true;
+	}
+	return false;
+}
+
+/*
+ * Names must be spelled in the passage: what the dictionary calls a proper noun, and words in Latin letters. One that the
+ * question brought may be said again where the window names no other: documents leave their subject out.
+ */
+static bool check_names(const struct claim *question, const struct claim *s, const struct spelling *spelled, const struct window *w)
+{
+	for (size_t i = 0; i < s->tokens.count; i++) {
+		if (!is_name(s, spelled, i) || passage_spells(w->p, spelled[i].text, spelled[i].len))
+			continue;
+		if (!claim_spells(question, spelled[i].text, spelled[i].len) || names_another(s, w))
 			return false;
+	}
 	return true;
 }
 
@@ -354,10 +395,14 @@ static float spelled_share(const struct window *w, const char *s, size_t n)
 	return pairs ? (float)found / (float)pairs : 0;
 }
 
-/* The share of the sentence's content words that the window holds, by their length; what the question supplied is left out. */
-static float overlap_of(const struct hs_check *c, const struct claim *s, const struct spelling *spelled, const struct window *w)
+/*
+ * The share of the sentence's content words that the window holds, by their length. What the question supplied is left out
+ * of it (-1 where nothing remains), but not of *ret_nearness, by which the window that speaks of the matter is found.
+ */
+static float overlap_of(const struct hs_check *c, const struct claim *s, const struct spelling *spelled, const struct window *w,
+			float *ret_nearness)
 {
-	float all = 0, found = 0;
+	float all = 0, found = 0, whole = 0, near = 0;
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		const struct hs_word *x = &s->words[i];
 		/* Numbers are looked at one by one elsewhere. */
@@ -366,19 +411,22 @@ static float overlap_of(const struct hs_check *c, const struct claim *s, const s
 			continue;
 		float weight = (float)HS_MIN(hs_utf8_count(spelled[i].text, spelled[i].len), (size_t)4);
 		float share = window_has(w, x->lemma) ? 1 : spelled_share(w, spelled[i].text, spelled[i].len);
+		whole += weight;
+		near += weight * share;
 		if (share < 1 && c->question.words && claim_has(&c->question, x->lemma))
 			continue;
 		all += weight;
 		found += weight * share;
 	}
+	*ret_nearness = whole > 0 ? near / whole : 0;
 	return all > 0 ? found / all : -1;
 }
 
 static struct hs_check_result judge(const struct hs_check *c, const struct claim *s, const struct spelling *spelled,
-				    const struct window *w)
+				    const struct window *w, float *ret_nearness)
 {
-	float overlap = overlap_of(c, s, spelled, w);
-	enum hs_check_why numbers = check_quantities(s, w);
+	float overlap = overlap_of(c, s, spelled, w, ret_nearness);
+	enum hs_check_why numbers = check_quantities(&c->question, s, w);
 	struct hs_check_result r = {
 		.passage = (size_t)(w->p - c->passages),
 		.overlap = overlap < 0 ? 0 : overlap,
@@ -392,7 +440,7 @@ static struct hs_check_result judge(const struct hs_check *c, const struct claim
 		r.why = HS_CHECK_UNSUPPORTED;
 	else if (numbers != HS_CHECK_SUPPORTED)
 		r.why = numbers;
-	else if (!check_names(s, spelled, w))
+	else if (!check_names(&c->question, s, spelled, w))
 		r.why = HS_CHECK_NAME;
 	else if (!check_polarity(s, w) || !check_modality(s, w))
 		r.why = HS_CHECK_POLARITY;
@@ -404,19 +452,13 @@ struct best {
 	float worth, support_worth;
 };
 
-/* The more sentences it takes, the more must they add. */
-static float worth(const struct hs_check_result *r, size_t size)
-{
-	return r->overlap - SIZE_COST * (float)(size - 1);
-}
-
 /*
  * Which window speaks of what the sentence speaks of is decided by the words; only among windows that are about equally
  * near may one that supports it win. Otherwise a wrong number would find its like somewhere in a long passage.
  */
-static void consider(const struct hs_check_result *r, size_t size, struct best *b)
+static void consider(const struct hs_check_result *r, float nearness, size_t size, struct best *b)
 {
-	float w = worth(r, size);
+	float w = nearness - SIZE_COST * (float)(size - 1);
 	bool supports = r->why == HS_CHECK_SUPPORTED;
 	if (w > b->worth) {
 		b->worth = w;
@@ -455,8 +497,9 @@ int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct h
 		for (size_t p = 0; p < c->n; p++) {
 			for (size_t from = 0; from + size <= c->passages[p].n; from++) {
 				struct window w = {.p = &c->passages[p], .from = from, .to = from + size};
-				struct hs_check_result r = judge(c, &s, spelled, &w);
-				consider(&r, size, &b);
+				float nearness;
+				struct hs_check_result r = judge(c, &s, spelled, &w, &nearness);
+				consider(&r, nearness, size, &b);
 			}
 		}
 	}

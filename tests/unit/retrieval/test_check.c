@@ -92,6 +92,8 @@ static void numbers_dates_and_units_must_agree(void **state)
 	must(NULL, "この規程は平成6年4月1日から施行する。", HS_CHECK_NUMBER, 0, NULL);
 	must(NULL, "申請は、帰着の日から10か月以内に経理部へ提出しなければならない。", HS_CHECK_NUMBER, 0, NULL);
 	must("有給休暇は何日もらえますか", "20日です。", HS_CHECK_NUMBER, 0, NULL);
+	/* The question's number is not the passage's where that has one of its kind. */
+	must("3万円以上の支出に承認は必要ですか", "3万円以上の支出には、部長の承認が必要です。", HS_CHECK_NUMBER, 0, NULL);
 }
 
 static void comparators_must_agree(void **state)
@@ -121,8 +123,17 @@ static void names_must_be_there(void **state)
 {
 	NEED_DICTIONARY();
 	must(NULL, "大阪の出張の日当は、国内が1日につき3,000円とする。", HS_CHECK_NAME, 0, NULL);
-	/* A name that only the question gave is not the documents' either. */
-	must("田中さんの宿泊費の上限は", "田中の宿泊費は1泊12,000円を上限とする。", HS_CHECK_NAME, 0, NULL);
+	must("大阪出張の日当は", "大阪出張の日当は、国内が1日につき3,000円とする。", HS_CHECK_SUPPORTED, 1, NULL);
+	/* A name that only the question gave passes where the passage names nobody, and not where it names another. */
+	static const char pay[] = "鈴木の基本給は月額320,000円とする。";
+	struct hs_check_passage p = {.text = pay, .len = strlen(pay)};
+	static const char question[] = "佐藤さんの基本給は", sentence[] = "佐藤の基本給は月額320,000円です。";
+	struct hs_check *c;
+	struct hs_check_result r;
+	assert_int_equal(hs_check_create(analyzer, question, strlen(question), &p, 1, &c), 0);
+	assert_int_equal(hs_check_sentence(c, sentence, strlen(sentence), &r), 0);
+	assert_int_equal(r.why, HS_CHECK_NAME);
+	hs_check_destroy(c);
 	must(NULL, "宿泊費はVISAで1泊12,000円を上限として支給する。", HS_CHECK_NAME, 0, NULL);
 }
 
