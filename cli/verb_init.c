@@ -134,7 +134,7 @@ static int model_name(const char *file, bool *ret_import, char out[static PATH_M
 static int place_model(const char *dir, int state, const char *key, const char *file, struct hs_buf *yaml, struct hs_err *err)
 {
 	char name[PATH_MAX], full[PATH_MAX];
-	bool import;
+	bool import = false;
 	int rc = model_name(file, &import, name, err);
 	if (rc < 0)
 		return rc;
