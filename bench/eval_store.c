@@ -2,7 +2,10 @@
  * Ranking quality without a daemon: load a set in BEIR form straight into a scratch store, ask every query with a grant,
  * and print recall, MRR and nDCG. For work on ranking; `hisho eval` measures the whole product.
  *
- *   hisho-eval-store SET_DIR [RUN.tsv]      CHUNK=n: characters a passage, 0 for whole documents (default 800)
+ *   hisho-eval-store SET_DIR [RUN.tsv]      CHUNK=n: characters a passage
+ *
+ * With TEXTS=FOLDER it writes the texts to be embedded there, one a line, in passages.txt and queries.txt, and ends. With
+ * VECTORS=FOLDER it reads passages.f32 and queries.f32 (384 floats a line of those files) and asks in hybrid mode too.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,13 +17,16 @@
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "base/utf8.h"
+#include "ingest/chunk.h"
+#include "ingest/extract/extract.h"
 #include "policy/classes.h"
 #include "policy/principal.h"
 #include "policy/resolve.h"
 #include "policy/rules.h"
 #include "retrieval/metrics.h"
 #include "retrieval/search.h"
+
+#define DIMENSIONS 384
 
 static const char policy_yaml[] =
 	"version: 1\ncollections: [eval]\nusers: [{name: reader}]\n"
@@ -60,31 +66,6 @@ static const char *own_name(const struct names *names, const struct hs_id *id)
 	return found ? found->own : "?";
 }
 
-/* Windows of at most `size` characters, cut behind a sentence where there is one. */
-static size_t cut(const char *text, size_t len, size_t size, struct hs_chunk *chunks, size_t max)
-{
-	size_t n = 0, at = 0;
-
-	while (at < len && n < max) {
-		size_t end = at, count = 0, good = 0;
-		uint32_t cp;
-
-		while (end < len && (size == 0 || count < size)) {
-			size_t step = hs_utf8_decode(text + end, len - end, &cp);
-
-			end += step ? step : 1;
-			count++;
-			if (cp == 0x3002 || cp == '\n')
-				good = end;
-		}
-		if (end < len && good > at)
-			end = good;
-		chunks[n++] = (struct hs_chunk){.start = (uint32_t)at, .end = (uint32_t)end, .context = (char *)""};
-		at = end;
-	}
-	return n;
-}
-
 static uint32_t set_up_policy(struct hs_store *s)
 {
 	struct hs_err err = HS_ERR_INIT;
@@ -117,29 +98,34 @@ static struct hs_grant *make_grant(struct hs_store *s)
 	return g;
 }
 
-static void put(struct hs_store *s, uint32_t class_id, json_t *row, size_t size, struct names *names)
+static void put(struct hs_store *s, uint32_t class_id, json_t *row, uint32_t size, struct names *names)
 {
-	static struct hs_chunk chunks[HS_STORE_CHUNKS_MAX];
 	const char *title = json_string_value(json_object_get(row, "title")), *text = json_string_value(json_object_get(row, "text"));
-	struct hs_document d = {.text = (char *)text, .len = strlen(text), .title = (char *)title, .format = (char *)"text"};
+	struct hs_extract_input in = {.data = (const uint8_t *)text, .len = strlen(text), .name = "x.txt", .media = "text/plain"};
+	struct hs_chunk_options options = {.max_chars = size};
 	struct hs_blob_row blob = {.id = hs_id_new("blb_"), .wrapped_len = 1};
+	struct hs_document d = {0};
+	struct hs_chunks chunks = {0};
 	uint8_t hash[HS_STORE_HASH_LEN] = {0};
 	struct hs_put p = {.class_id = class_id, .title = title ? title : "", .sender = "", .source = "", .submission = "",
-			   .now_ms = hs_now_ms(), .text_hash = hash, .canonical = &blob.id, .read = &d, .chunks = chunks};
+			   .now_ms = hs_now_ms(), .text_hash = hash, .canonical = &blob.id, .read = &d};
 	struct hs_err err = HS_ERR_INIT;
 	struct hs_id version;
 	struct name *name = &names->items[names->n];
 
-	p.n_chunks = cut(text, d.len, size, chunks, HS_STORE_CHUNKS_MAX);
-	if (p.n_chunks == 0)
-		return;
+	if (hs_extract_document(&in, &d, &err) < 0 || hs_chunk(&d, &options, &chunks, &err) < 0)
+		die(json_string_value(json_object_get(row, "_id")), &err);
+	p.chunks = chunks.items;
+	p.n_chunks = chunks.count;
 	if (hs_store_blob_add(s, &blob, &err) < 0 || hs_store_put(s, &p, &name->id, &version, &err) < 0)
 		die("put", &err);
 	(void)snprintf(name->own, sizeof(name->own), "%s", json_string_value(json_object_get(row, "_id")));
 	names->n++;
+	hs_chunks_finish(&chunks);
+	hs_document_finish(&d);
 }
 
-static void load(struct hs_store *s, const char *set, size_t size, struct names *names)
+static void load(struct hs_store *s, const char *set, uint32_t size, struct names *names)
 {
 	uint32_t class_id = set_up_policy(s);
 	struct hs_err err = HS_ERR_INIT;
@@ -199,27 +185,75 @@ static int u64_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void ask(struct hs_store *s, struct hs_reader *r, const char *set, const struct names *names, FILE *run)
+static float *read_floats(const char *folder, const char *name, size_t *ret_n)
+{
+	char path[4096];
+	float *v = malloc(sizeof(float) << 27);
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "re");
+	if (!f || !v)
+		die(path, NULL);
+	*ret_n = fread(v, sizeof(float) * DIMENSIONS, (1u << 27) / DIMENSIONS, f);
+	(void)fclose(f);
+	return v;
+}
+
+static void write_line(FILE *f, const char *text)
+{
+	for (; *text; text++)
+		(void)fputc(*text == '\n' || *text == '\r' ? ' ' : *text, f);
+	(void)fputc('\n', f);
+}
+
+/* Embed from a file of vectors made elsewhere, or (vectors NULL) write the texts for that. */
+static void embed(struct hs_store *s, const float *vectors, size_t n, FILE *texts)
+{
+	static const uint8_t model[HS_STORE_HASH_LEN] = {1};
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_pending_list list;
+
+	if (hs_store_begin(s, &err) < 0 || hs_store_use_model(s, model, DIMENSIONS, &err) < 0 || hs_store_commit(s, &err) < 0 ||
+	    hs_store_pending(s, 0, 1 << 20, &list, &err) < 0)
+		die("model", &err);
+	for (size_t i = 0; texts && i < list.count; i++)
+		write_line(texts, list.items[i].text);
+	if (vectors && (n != list.count || hs_store_begin(s, &err) < 0 || hs_store_put_vectors(s, list.items, vectors, n, &err) < 0 ||
+			hs_store_commit(s, &err) < 0))
+		die("vectors", &err);
+	hs_pending_list_finish(&list);
+}
+
+struct asking {
+	const char *set;
+	enum hs_search_mode mode;
+	const float *vectors;
+	float weight;
+	FILE *run, *texts;
+};
+
+static void ask(struct hs_store *s, struct hs_reader *r, const struct names *names, const struct asking *a)
 {
 	struct judged *judged;
-	size_t n_judged = read_judged(set, &judged), cap = 0, n = 0;
-	uint64_t *times = calloc(1 << 17, sizeof(*times));
+	size_t n_judged = read_judged(a->set, &judged), cap = 0, n = 0;
+	uint64_t *times = calloc(1 << 17, sizeof(*times)), made = hs_monotonic_ms();
 	struct hs_metrics m = {0};
 	struct hs_metrics_mean mean;
 	struct hs_grant *g = make_grant(s);
-	uint64_t made = hs_monotonic_ms();
 	char path[4096], *line = NULL;
 	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "%s/queries.jsonl", set);
+	(void)snprintf(path, sizeof(path), "%s/queries.jsonl", a->set);
 	f = fopen(path, "re");
 	if (!f || !times)
 		die(path, NULL);
 	while (getline(&line, &cap, f) > 0) {
 		json_t *row = json_loads(line, 0, NULL);
 		const char *text = json_string_value(json_object_get(row, "text")), *id = json_string_value(json_object_get(row, "_id"));
-		struct hs_query q = {.mode = HS_SEARCH_LEXICAL, .text = text, .len = strlen(text), .k = 100, .per_document = 1,
-				     .hybrid_weight = -1};
+		struct hs_query q = {.mode = a->mode, .text = text, .len = strlen(text), .k = 100, .per_document = 1,
+				     .hybrid_weight = a->weight, .dimensions = DIMENSIONS,
+				     .vector = a->vectors ? a->vectors + n * DIMENSIONS : NULL};
 		const char *ranked[100], *gold[64];
 		struct hs_results results;
 		struct hs_err err = HS_ERR_INIT;
@@ -231,20 +265,21 @@ static void ask(struct hs_store *s, struct hs_reader *r, const char *set, const 
 			g = make_grant(s);
 			made = hs_monotonic_ms();
 		}
+		if (a->texts)
+			write_line(a->texts, text);
 		q.now_ms = hs_now_ms();
 		t = hs_monotonic_us();
 		if (hs_search(r, g, &q, &results, &err) < 0)
 			die("search", &err);
 		times[n++] = hs_monotonic_us() - t;
-		if (run)
-			fprintf(run, "%s\t", id);
-		for (size_t i = 0; i < results.count; i++) {
+		for (size_t i = 0; i < results.count; i++)
 			ranked[i] = own_name(names, &results.hits[i].document);
-			if (run)
-				fprintf(run, "%s%s", i ? " " : "", ranked[i]);
+		if (a->run) {
+			fprintf(a->run, "%s\t", id);
+			for (size_t i = 0; i < results.count; i++)
+				fprintf(a->run, "%s%s", i ? " " : "", ranked[i]);
+			fprintf(a->run, "\n");
 		}
-		if (run)
-			fprintf(run, "\n");
 		for (size_t i = 0; i < n_judged && n_gold < 64; i++)
 			if (strcmp(judged[i].query, id) == 0)
 				gold[n_gold++] = judged[i].document;
@@ -254,14 +289,60 @@ static void ask(struct hs_store *s, struct hs_reader *r, const char *set, const 
 	}
 	mean = hs_metrics_mean(&m);
 	qsort(times, n, sizeof(*times), u64_compare);
-	printf("queries %zu  R@1 %.1f  R@5 %.1f  R@10 %.1f  R@100 %.1f  MRR@10 %.1f  nDCG@10 %.1f  ±95%% %.1f  p50 %.2f ms  p95 %.2f ms\n",
-	       m.queries, mean.recall[0], mean.recall[1], mean.recall[2], mean.recall[3], mean.mrr, mean.ndcg, mean.spread,
+	printf("mode %d weight %.1f  queries %zu  R@1 %.1f  R@10 %.1f  R@100 %.1f  MRR %.1f  nDCG@10 %.1f  ±%.1f  p50 %.2f  p95 %.2f ms\n",
+	       (int)a->mode, (double)a->weight, m.queries, mean.recall[0], mean.recall[2], mean.recall[3], mean.mrr, mean.ndcg, mean.spread,
 	       (double)times[n / 2] / 1000, (double)times[n * 95 / 100] / 1000);
 	free(line);
 	free(times);
 	free(judged);
 	(void)fclose(f);
 	hs_grant_destroy(g);
+}
+
+static FILE *open_in(const char *folder, const char *name)
+{
+	char path[4096];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "we");
+	if (!f)
+		die(path, NULL);
+	return f;
+}
+
+static void ask_in_all_modes(struct hs_store *s, struct hs_reader *r, const struct names *names, struct asking a)
+{
+	const char *texts = getenv("TEXTS"), *vectors = getenv("VECTORS");
+	float *passages, *queries;
+	size_t n;
+
+	if (texts) {
+		FILE *f = open_in(texts, "passages.txt");
+
+		embed(s, NULL, 0, f);
+		(void)fclose(f);
+		a.texts = open_in(texts, "queries.txt");
+	}
+	ask(s, r, names, &a);
+	if (a.texts)
+		(void)fclose(a.texts);
+	a.texts = a.run = NULL;
+	if (!vectors)
+		return;
+	passages = read_floats(vectors, "passages.f32", &n);
+	embed(s, passages, n, NULL);
+	queries = read_floats(vectors, "queries.f32", &n);
+	a.vectors = queries;
+	a.mode = HS_SEARCH_VECTOR;
+	ask(s, r, names, &a);
+	a.mode = HS_SEARCH_HYBRID;
+	for (int w = 3; w <= 6; w++) {
+		a.weight = (float)w / 10;
+		ask(s, r, names, &a);
+	}
+	free(passages);
+	free(queries);
 }
 
 int main(int argc, char **argv)
@@ -285,7 +366,7 @@ int main(int argc, char **argv)
 	if (hs_analyzer_create(HS_DICT_DIR_DEFAULT, &options.analyzer, &err) < 0 || hs_store_open(&options, &s, &err) < 0)
 		die("open", &err);
 	t = hs_monotonic_ms();
-	load(s, argv[1], size ? strtoul(size, NULL, 10) : 800, &names);
+	load(s, argv[1], size ? (uint32_t)strtoul(size, NULL, 10) : 0, &names);
 	hs_store_progress(s, &progress);
 	printf("%s: %llu documents, %llu passages, %.1f s, %.1f MiB of index\n", argv[1], (unsigned long long)progress.documents,
 	       (unsigned long long)progress.chunks, (double)(hs_monotonic_ms() - t) / 1000, (double)progress.memory / (1 << 20));
@@ -293,7 +374,7 @@ int main(int argc, char **argv)
 		die("reader", &err);
 	if (argc > 2)
 		run = fopen(argv[2], "we");
-	ask(s, r, argv[1], &names, run);
+	ask_in_all_modes(s, r, &names, (struct asking){.set = argv[1], .mode = HS_SEARCH_LEXICAL, .weight = -1, .run = run});
 	if (run)
 		(void)fclose(run);
 	hs_reader_destroy(r);
