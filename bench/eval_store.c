@@ -4,8 +4,7 @@
  *
  *   hisho-eval-store SET_DIR [RUN.tsv]      CHUNK=n: characters a passage
  *
- * With TEXTS=FOLDER it writes the texts to be embedded there, one a line, in passages.txt and queries.txt, and ends. With
- * VECTORS=FOLDER it reads passages.f32 and queries.f32 (384 floats a line of those files) and asks in hybrid mode too.
+ * With MODEL=FILE (an embedder of 384 dimensions, GGUF) it embeds the set and asks by vectors and in hybrid mode too.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "base/clock.h"
 #include "ingest/chunk.h"
 #include "ingest/extract/extract.h"
+#include "inference/engine.h"
 #include "policy/classes.h"
 #include "policy/principal.h"
 #include "policy/resolve.h"
@@ -185,44 +185,60 @@ static int u64_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static float *read_floats(const char *folder, const char *name, size_t *ret_n)
+/* Texts behind a prefix to vectors, 32 at once. */
+static float *embed_texts(struct hs_model *model, const char *prefix, char **texts, size_t n)
 {
-	char path[4096];
-	float *v = malloc(sizeof(float) << 27);
-	FILE *f;
+	float *out = malloc((n + 1) * DIMENSIONS * sizeof(*out));
 
-	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-	f = fopen(path, "re");
-	if (!f || !v)
-		die(path, NULL);
-	*ret_n = fread(v, sizeof(float) * DIMENSIONS, (1u << 27) / DIMENSIONS, f);
-	(void)fclose(f);
-	return v;
+	if (!out)
+		die("memory", NULL);
+	for (size_t at = 0; at < n; at += 32) {
+		char *lines[32];
+		size_t lens[32], count = n - at < 32 ? n - at : 32;
+
+		for (size_t i = 0; i < count; i++) {
+			lens[i] = (size_t)asprintf(&lines[i], "%s%s", prefix, texts[at + i]);
+			if (!lines[i])
+				die("memory", NULL);
+		}
+		if (hs_embed(model, (const char *const *)lines, lens, (uint32_t)count, NULL, NULL, out + at * DIMENSIONS) < 0)
+			die("embed", NULL);
+		for (size_t i = 0; i < count; i++)
+			free(lines[i]);
+	}
+	return out;
 }
 
-static void write_line(FILE *f, const char *text)
+static void embed_passages(struct hs_store *s, struct hs_model *model)
 {
-	for (; *text; text++)
-		(void)fputc(*text == '\n' || *text == '\r' ? ' ' : *text, f);
-	(void)fputc('\n', f);
-}
-
-/* Embed from a file of vectors made elsewhere, or (vectors NULL) write the texts for that. */
-static void embed(struct hs_store *s, const float *vectors, size_t n, FILE *texts)
-{
-	static const uint8_t model[HS_STORE_HASH_LEN] = {1};
+	static const uint8_t hash[HS_STORE_HASH_LEN] = {1};
 	struct hs_err err = HS_ERR_INIT;
 	struct hs_pending_list list;
+	uint64_t t = hs_monotonic_ms();
+	size_t done = 0;
 
-	if (hs_store_begin(s, &err) < 0 || hs_store_use_model(s, model, DIMENSIONS, &err) < 0 || hs_store_commit(s, &err) < 0 ||
-	    hs_store_pending(s, 0, 1 << 20, &list, &err) < 0)
+	if (hs_store_begin(s, &err) < 0 || hs_store_use_model(s, hash, DIMENSIONS, &err) < 0 || hs_store_commit(s, &err) < 0)
 		die("model", &err);
-	for (size_t i = 0; texts && i < list.count; i++)
-		write_line(texts, list.items[i].text);
-	if (vectors && (n != list.count || hs_store_begin(s, &err) < 0 || hs_store_put_vectors(s, list.items, vectors, n, &err) < 0 ||
-			hs_store_commit(s, &err) < 0))
-		die("vectors", &err);
+	for (;;) {
+		char *texts[256];
+		float *vectors;
+
+		if (hs_store_pending(s, 0, 256, &list, &err) < 0)
+			die("pending", &err);
+		if (list.count == 0)
+			break;
+		for (size_t i = 0; i < list.count; i++)
+			texts[i] = list.items[i].text;
+		vectors = embed_texts(model, "passage: ", texts, list.count);
+		if (hs_store_begin(s, &err) < 0 || hs_store_put_vectors(s, list.items, vectors, list.count, &err) < 0 ||
+		    hs_store_commit(s, &err) < 0)
+			die("vectors", &err);
+		done += list.count;
+		free(vectors);
+		hs_pending_list_finish(&list);
+	}
 	hs_pending_list_finish(&list);
+	printf("%zu passages embedded in %.1f s\n", done, (double)(hs_monotonic_ms() - t) / 1000);
 }
 
 struct asking {
@@ -230,7 +246,7 @@ struct asking {
 	enum hs_search_mode mode;
 	const float *vectors;
 	float weight;
-	FILE *run, *texts;
+	FILE *run;
 };
 
 static void ask(struct hs_store *s, struct hs_reader *r, const struct names *names, const struct asking *a)
@@ -265,8 +281,6 @@ static void ask(struct hs_store *s, struct hs_reader *r, const struct names *nam
 			g = make_grant(s);
 			made = hs_monotonic_ms();
 		}
-		if (a->texts)
-			write_line(a->texts, text);
 		q.now_ms = hs_now_ms();
 		t = hs_monotonic_us();
 		if (hs_search(r, g, &q, &results, &err) < 0)
@@ -290,8 +304,8 @@ static void ask(struct hs_store *s, struct hs_reader *r, const struct names *nam
 	mean = hs_metrics_mean(&m);
 	qsort(times, n, sizeof(*times), u64_compare);
 	printf("mode %d weight %.1f  queries %zu  R@1 %.1f  R@10 %.1f  R@100 %.1f  MRR %.1f  nDCG@10 %.1f  ±%.1f  p50 %.2f  p95 %.2f ms\n",
-	       (int)a->mode, (double)a->weight, m.queries, mean.recall[0], mean.recall[2], mean.recall[3], mean.mrr, mean.ndcg, mean.spread,
-	       (double)times[n / 2] / 1000, (double)times[n * 95 / 100] / 1000);
+	       (int)a->mode, (double)a->weight, m.queries, mean.recall[0], mean.recall[2], mean.recall[3], mean.mrr, mean.ndcg,
+	       mean.spread, (double)times[n / 2] / 1000, (double)times[n * 95 / 100] / 1000);
 	free(line);
 	free(times);
 	free(judged);
@@ -299,41 +313,51 @@ static void ask(struct hs_store *s, struct hs_reader *r, const struct names *nam
 	hs_grant_destroy(g);
 }
 
-static FILE *open_in(const char *folder, const char *name)
+static float *embed_queries(struct hs_model *model, const char *set)
 {
-	char path[4096];
+	char path[4096], *line = NULL, **texts = calloc(1 << 17, sizeof(*texts));
+	size_t cap = 0, n = 0;
+	float *vectors;
 	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-	f = fopen(path, "we");
-	if (!f)
+	(void)snprintf(path, sizeof(path), "%s/queries.jsonl", set);
+	f = fopen(path, "re");
+	if (!f || !texts)
 		die(path, NULL);
-	return f;
+	while (getline(&line, &cap, f) > 0) {
+		json_t *row = json_loads(line, 0, NULL);
+
+		texts[n] = strdup(json_string_value(json_object_get(row, "text")));
+		if (!texts[n++])
+			die("memory", NULL);
+		json_decref(row);
+	}
+	vectors = embed_texts(model, "query: ", texts, n);
+	while (n > 0)
+		free(texts[--n]);
+	free(texts);
+	free(line);
+	(void)fclose(f);
+	return vectors;
 }
 
 static void ask_in_all_modes(struct hs_store *s, struct hs_reader *r, const struct names *names, struct asking a)
 {
-	const char *texts = getenv("TEXTS"), *vectors = getenv("VECTORS");
-	float *passages, *queries;
-	size_t n;
+	const char *path = getenv("MODEL");
+	struct hs_model_options options = {0};
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_model *model;
+	float *queries;
 
-	if (texts) {
-		FILE *f = open_in(texts, "passages.txt");
-
-		embed(s, NULL, 0, f);
-		(void)fclose(f);
-		a.texts = open_in(texts, "queries.txt");
-	}
 	ask(s, r, names, &a);
-	if (a.texts)
-		(void)fclose(a.texts);
-	a.texts = a.run = NULL;
-	if (!vectors)
+	if (!path)
 		return;
-	passages = read_floats(vectors, "passages.f32", &n);
-	embed(s, passages, n, NULL);
-	queries = read_floats(vectors, "queries.f32", &n);
+	if (hs_model_load(path, &options, &model, &err) < 0)
+		die(path, &err);
+	embed_passages(s, model);
+	queries = embed_queries(model, a.set);
 	a.vectors = queries;
+	a.run = NULL;
 	a.mode = HS_SEARCH_VECTOR;
 	ask(s, r, names, &a);
 	a.mode = HS_SEARCH_HYBRID;
@@ -341,8 +365,8 @@ static void ask_in_all_modes(struct hs_store *s, struct hs_reader *r, const stru
 		a.weight = (float)w / 10;
 		ask(s, r, names, &a);
 	}
-	free(passages);
 	free(queries);
+	hs_model_destroy(model);
 }
 
 int main(int argc, char **argv)

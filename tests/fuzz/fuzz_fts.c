@@ -17,7 +17,8 @@ static void open_table(void)
 	sqlite3 *db;
 
 	if (sqlite3_open(":memory:", &db) != SQLITE_OK ||
-	    sqlite3_exec(db, "CREATE VIRTUAL TABLE t USING fts5(head, text); INSERT INTO t VALUES('a', 'b c')", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_exec(db, "CREATE VIRTUAL TABLE t USING fts5(head, text); INSERT INTO t VALUES('a', 'b c')", NULL, NULL, NULL) !=
+		    SQLITE_OK ||
 	    sqlite3_prepare_v2(db, "SELECT rowid FROM t WHERE t MATCH ?1", -1, &match, NULL) != SQLITE_OK)
 		abort();
 }
