@@ -82,26 +82,21 @@ static int put_json_string(struct hs_buf *b, const char *s)
 	return rc < 0 ? rc : hs_buf_append_byte(b, '"');
 }
 
-int hs_error_body(struct hs_buf *b, const char *code, const char *object, const char *message)
+int hs_error_body(struct hs_buf *b, const struct hs_err *err)
 {
-	int rc = hs_buf_append_str(b, "{\"error\":{\"code\":");
-	if (rc == 0)
-		rc = put_json_string(b, code);
-	if (rc == 0)
-		rc = hs_buf_append_str(b, ",\"object\":");
-	if (rc == 0)
-		rc = put_json_string(b, object);
-	if (rc == 0)
-		rc = hs_buf_append_str(b, ",\"message\":");
-	if (rc == 0)
-		rc = put_json_string(b, message);
-	return rc < 0 ? rc : hs_buf_append_str(b, "}}\n");
+	char message[512];
+	const char *const parts[] = {"{\"error\":{\"message\":", hs_err_text(err, message, sizeof message),
+				     ",\"type\":\"hisho_error\",\"code\":", err->code, ",\"object\":", err->object, "}}"};
+	int rc = 0;
+	for (size_t i = 0; i < HS_ARRAY_LEN(parts) && rc == 0; i++)
+		rc = i % 2 ? put_json_string(b, parts[i]) : hs_buf_append_str(b, parts[i]);
+	return rc;
 }
 
 void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	if (hs_error_body(&b, err->code, err->object, err->hint ? err->hint : "") < 0)
+	if (hs_error_body(&b, err) < 0)
 		b.len = 0; /* out of memory: the status alone must tell it */
 	hs_responder_answer(r, status, "application/json", b.data, b.len);
 }

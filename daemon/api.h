@@ -73,11 +73,11 @@ size_t hs_responder_queued(const struct hs_responder *r);
 /* A whole answer in one call. */
 void hs_responder_answer(struct hs_responder *r, unsigned status, const char *content_type, const void *data, size_t len);
 
-/* An error as JSON: {"error": {"code", "object", "message"}}, the message as it stands in err->hint. */
+/* An error as JSON, the shape that OpenAI's clients know: {"error": {"message", "type", "code", "object"}}. */
 void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err);
 
 /* The same body, appended to b. */
-int hs_error_body(struct hs_buf *b, const char *code, const char *object, const char *message) HS_MUST_CHECK;
+int hs_error_body(struct hs_buf *b, const struct hs_err *err) HS_MUST_CHECK;
 
 static inline struct hs_slice hs_slice_str(const char *s)
 {

@@ -9,6 +9,7 @@ struct hs_child {
 	struct hs_channel *control;
 	struct hs_child_events events;
 	void *ctx;
+	enum hs_process self;
 	bool stopping;
 };
 
@@ -48,12 +49,12 @@ static int take_channel(struct hs_child *c, struct hs_frame *f)
 	enum hs_process peer;
 	struct hs_slice name;
 	char text[HS_MSG_NAME_MAX + 1];
-	if (f->n_fds != 1 || hs_get_channel(f->payload, f->payload_len, &peer, &name) < 0 || memchr(name.s ? name.s : "", 0, name.len))
+	if (f->n_fds > 1 || (f->n_fds == 0 && c->self != HS_PROCESS_WEB) || hs_get_channel(f->payload, f->payload_len, &peer, &name) < 0 || memchr(name.s ? name.s : "", 0, name.len))
 		return -EPROTO;
 	if (name.len)
 		memcpy(text, name.s, name.len);
 	text[name.len] = '\0';
-	int fd = f->fds[0];
+	int fd = f->n_fds ? f->fds[0] : -1;
 	f->fds[0] = -1;
 	c->events.channel(c->ctx, peer, text, fd);
 	return 0;
@@ -123,6 +124,7 @@ int hs_child_create(uv_loop_t *loop, enum hs_process self, const char *name, con
 	struct hs_child *c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
+	c->self = self;
 	c->events = *events;
 	c->ctx = ctx;
 	const struct hs_channel_options options = {self, HS_PROCESS_KEEPER, name};

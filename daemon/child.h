@@ -5,8 +5,8 @@
  *   main: open what is needed -> hs_jail_enter -> validate -> hs_child_create -> serve: hs_child_ready, uv_run
  *
  * hishod starts each with an empty environment but for LANG and TZ, stderr as the log, and these arguments:
- *   hisho-keyd        --state DIR [--credential FILE]
- *   hisho-web         --state DIR
+ *   hisho-keyd        --state DIR [--credential FILE | --passphrase]
+ *   hisho-web         --state DIR --page DIR --listen ADDRESS:PORT [--host NAME]...
  *   hisho-tenant      --state DIR --id ten_... --name NAME
  *   hisho-infer       --models DIR [--generator FILE] [--embedder FILE] [--threads N]
  *   hisho-extract, hisho-extract-pdf    (none)
@@ -23,7 +23,10 @@ struct hs_peer_credentials {
 };
 
 struct hs_child_events {
-	/* A fresh channel to peer; fd is the callee's now (hs_channel_create takes it). name: see HS_MSG_CHANNEL. */
+	/*
+	 * A fresh channel to peer; fd is the callee's now (hs_channel_create takes it). name: see HS_MSG_CHANNEL. hisho-web alone
+	 * also gets -1 for fd: that tenant was sealed, and is to be forgotten.
+	 */
 	void (*channel)(void *ctx, enum hs_process peer, const char *name, int fd);
 	/* An accepted admin connection; fd is the callee's. NULL where the program takes none. */
 	void (*connection)(void *ctx, int fd, const struct hs_peer_credentials *who);

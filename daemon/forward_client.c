@@ -52,10 +52,15 @@ static void end_badly(struct forwarded *x, const struct hs_err *err)
 		return;
 	}
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	if (events && hs_buf_append_str(&b, "event: error\ndata: ") == 0 &&
-	    hs_error_body(&b, err->code, err->object, err->hint ? err->hint : "") == 0 && hs_buf_append_str(&b, "\n") == 0)
+	if (events && hs_buf_append_str(&b, "event: error\ndata: ") == 0 && hs_error_body(&b, err) == 0 &&
+	    hs_buf_append_str(&b, "\n\n") == 0)
 		(void)hs_responder_content(r, b.data, b.len, false); /* told where it can be; the abort below says it anyway */
 	hs_responder_abort(r);
+}
+
+static void lost(struct hs_err *err, int num)
+{
+	(void)hs_fail(err, num, "tenant.lost", HS_N_("The answering process stopped. It is being restarted: ask again."), "request");
 }
 
 void hs_forward_client_destroy(struct hs_forward_client *f)
@@ -63,7 +68,7 @@ void hs_forward_client_destroy(struct hs_forward_client *f)
 	if (!f)
 		return;
 	struct hs_err err = HS_ERR_INIT;
-	(void)hs_fail(&err, ECONNRESET, "tenant.lost", HS_N_("The answering process stopped. It is being restarted: ask again."), "request");
+	lost(&err, ECONNRESET);
 	for (struct hs_forward_entry *e; (e = hs_forward_any(&f->open));)
 		end_badly(HS_CONTAINER_OF(e, struct forwarded, entry), &err);
 	free(f);
@@ -89,7 +94,7 @@ void *hs_forward_request(void *ctx, const struct hs_request *q, struct hs_respon
 		rc = hs_channel_send(f->channel, HS_MSG_HTTP_REQUEST, x->entry.id, 0, b.data, b.len);
 	explicit_bzero(b.data, b.len); /* it carried a credential */
 	if (rc < 0) {
-		(void)hs_fail(&err, -rc, "tenant.lost", HS_N_("The answering process stopped. It is being restarted: ask again."), "request");
+		lost(&err, -rc);
 		end_badly(x, &err);
 		return NULL;
 	}

@@ -60,6 +60,7 @@ int hs_tls_create(const char *key_file, const char *cert_file, struct hs_tls **r
 void hs_tls_destroy(struct hs_tls *t); /* takes NULL */
 
 /* Make a key (0600) and a self-signed certificate for the names, where they are not there yet. */
-int hs_tls_make_demo(const char *key_file, const char *cert_file, const char *const *names, size_t n_names, struct hs_err *err) HS_MUST_CHECK;
+int hs_tls_make_demo(const char *key_file, const char *cert_file, const char *const *names, size_t n_names,
+		     struct hs_err *err) HS_MUST_CHECK;
 
 #endif

@@ -46,7 +46,11 @@ enum hs_msg {
 	HS_MSG_ERROR = 4,  /* answerer:        struct hs_msg_error; ends the request */
 
 	/* hishod to a child, and back, on the control channel */
-	HS_MSG_CHANNEL = 16,      /* hishod: u8 role, str name + 1 descriptor: a fresh channel to that peer (name: tenant id or "") */
+	/*
+	 * hishod: u8 role, str name + 1 descriptor: a fresh channel to that peer. name: the tenant's id, or ""; to hisho-web the id,
+	 * a slash and the tenant's name, and without a descriptor: forget that tenant.
+	 */
+	HS_MSG_CHANNEL = 16,
 	HS_MSG_READY = 17,        /* child:  empty; it is jailed and serves */
 	HS_MSG_SHUTDOWN = 18,     /* hishod: empty; finish what runs, then exit 0 */
 	HS_MSG_PING = 19,         /* hishod: empty; answered by PONG from the loop thread */

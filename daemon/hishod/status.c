@@ -1,0 +1,194 @@
+/* `hisho status`: fresh words of every process, put together; and the metrics. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/hishod/keeper.h"
+
+struct status_wait {
+	struct status_wait *next;
+	struct keeper *keeper;
+	struct hs_responder *responder; /* NULL: its client went away */
+	uint64_t round;
+	uv_timer_t timer;
+};
+
+/* Does a thief of the disk read anything? */
+static void protection(struct keeper *k, const char **ret_answer, const char **ret_why)
+{
+	const char *root = json_string_value(json_object_get(k->keyd.status, "root"));
+	*ret_answer = "no";
+	if (!root) {
+		*ret_answer = "unknown";
+		*ret_why = "the keyring's process has not told";
+	} else if (strcmp(root, "passphrase") == 0) {
+		*ret_answer = "yes";
+		*ret_why = "the root secret is a passphrase and is not stored";
+	} else if (strcmp(root, "file") == 0) {
+		*ret_why = "the root secret lies in keys/root, beside the data";
+	} else if (access("/sys/class/tpm/tpm0", F_OK) != 0) {
+		*ret_why = "the host has no TPM: the key of systemd's credentials lies on the same disk";
+	} else {
+		*ret_answer = "yes, where the credential is bound to the TPM";
+		*ret_why = "a TPM is there; check that systemd-creds used it (--with-key=tpm2 or host+tpm2)";
+	}
+}
+
+/* The separations that any process lacks, each once. */
+static char *missing_parts(struct keeper *k)
+{
+	json_t *missing = json_object();
+	HS_BUF_AUTO text = HS_BUF_INIT;
+	for (struct proc *p = k->procs; p && missing; p = p->next) {
+		const char *part;
+		json_t *there;
+		json_object_foreach(json_object_get(p->status, "jail"), part, there) {
+			if (json_is_false(there))
+				(void)json_object_set_new(missing, part, json_true()); /* one name less in a listing */
+		}
+	}
+	const char *part;
+	json_t *value;
+	int rc = 0;
+	json_object_foreach(missing, part, value) {
+		if (rc == 0)
+			rc = hs_buf_printf(&text, "%s%s", text.len ? ", " : "", part);
+	}
+	if (rc == 0 && text.len == 0)
+		rc = hs_buf_append_str(&text, "none");
+	json_decref(missing);
+	const char *s = rc == 0 ? hs_buf_cstr(&text) : NULL;
+	return s ? strdup(s) : NULL;
+}
+
+static json_t *processes(struct keeper *k)
+{
+	json_t *list = json_array();
+	for (struct proc *p = k->procs; p && list; p = p->next) {
+		const char *state = p->tenant && p->tenant->sealed ? "sealed" : hs_proc_state_name(p);
+		json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i}", "name", p->program, "tenant", p->tenant ? p->tenant->name : "", "state", state,
+					"pid", p->alive ? (int)p->process.pid : 0, "restarts", (int)p->restarts);
+		if (row && p->status)
+			(void)json_object_set(row, "detail", p->status); /* a shorter row shows it */
+		if (json_array_insert_new(list, 0, row) < 0)
+			break;
+	}
+	return list;
+}
+
+static json_t *build(struct keeper *k)
+{
+	const char *answer, *why;
+	protection(k, &answer, &why);
+	char *missing = missing_parts(k);
+	json_t *status = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:o}", "version", HS_VERSION, "state_directory", k->state, "ready", k->serving,
+				   "protects_against_disk_theft", answer, "why", why, "missing_separations", missing ? missing : "unknown",
+				   "processes", processes(k));
+	free(missing);
+	return status;
+}
+
+static void free_wait(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void finish(struct status_wait *w)
+{
+	struct status_wait **at = &w->keeper->status_waits;
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	if (w->responder)
+		hs_admin_reply(w->responder, 200, build(w->keeper));
+	uv_close((uv_handle_t *)&w->timer, free_wait);
+}
+
+static void on_wait_over(uv_timer_t *timer)
+{
+	finish(timer->data);
+}
+
+static bool all_told(const struct keeper *k, uint64_t round)
+{
+	for (const struct proc *p = k->procs; p; p = p->next) {
+		if (p->state == PROC_READY && p->control && p->status_round < round)
+			return false;
+	}
+	return true;
+}
+
+void hs_status_ask(struct keeper *k, struct hs_responder *r)
+{
+	struct status_wait *w = calloc(1, sizeof *w);
+	if (!w) {
+		hs_admin_reply(r, 200, build(k)); /* what was told before */
+		return;
+	}
+	w->keeper = k;
+	w->responder = r;
+	w->round = ++k->status_round;
+	w->timer.data = w;
+	(void)uv_timer_init(&k->loop, &w->timer);                              /* cannot fail */
+	(void)uv_timer_start(&w->timer, on_wait_over, HS_STATUS_WAIT_MS, 0); /* cannot fail: has a callback */
+	w->next = k->status_waits;
+	k->status_waits = w;
+	for (struct proc *p = k->procs; p; p = p->next) {
+		if (p->state == PROC_READY && p->control)
+			(void)hs_channel_send(p->control, HS_MSG_STATUS, w->round, 0, NULL, 0); /* gone() tells a failure */
+	}
+	if (all_told(k, w->round))
+		finish(w);
+}
+
+void hs_status_reply(struct proc *p, const struct hs_frame *f)
+{
+	json_t *status = json_loadb((const char *)f->payload, f->payload_len, JSON_REJECT_DUPLICATES, NULL);
+	if (json_is_object(status)) {
+		json_decref(p->status);
+		p->status = status;
+	} else {
+		json_decref(status);
+	}
+	p->status_round = HS_MIN(f->request, p->keeper->status_round);
+	for (struct status_wait *w = p->keeper->status_waits, *next; w; w = next) {
+		next = w->next;
+		if (all_told(p->keeper, w->round))
+			finish(w);
+	}
+}
+
+void hs_status_forget_waiter(struct keeper *k, struct hs_responder *r)
+{
+	for (struct status_wait *w = k->status_waits; w; w = w->next) {
+		if (w->responder == r)
+			w->responder = NULL;
+	}
+}
+
+void hs_status_free(struct keeper *k)
+{
+	while (k->status_waits) {
+		k->status_waits->responder = NULL;
+		finish(k->status_waits);
+	}
+}
+
+/* Prometheus text: numbers only, one series a process. */
+void hs_status_metrics(struct keeper *k, struct hs_responder *r)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	int rc = hs_buf_append_str(&b, "# HELP hisho_process_up Whether the process serves.\n# TYPE hisho_process_up gauge\n");
+	for (struct proc *p = k->procs; p && rc == 0; p = p->next)
+		rc = hs_buf_printf(&b, "hisho_process_up{program=\"%s\",tenant=\"%s\"} %d\n", p->program, p->tenant ? p->tenant->name : "",
+				   p->state == PROC_READY);
+	if (rc == 0)
+		rc = hs_buf_append_str(&b, "# HELP hisho_process_restarts_total Starts after a death.\n# TYPE hisho_process_restarts_total counter\n");
+	for (struct proc *p = k->procs; p && rc == 0; p = p->next)
+		rc = hs_buf_printf(&b, "hisho_process_restarts_total{program=\"%s\",tenant=\"%s\"} %u\n", p->program,
+				   p->tenant ? p->tenant->name : "", p->restarts);
+	if (rc == 0)
+		hs_responder_answer(r, 200, "text/plain; version=0.0.4", b.data, b.len);
+	else
+		hs_admin_reply(r, 500, NULL);
+}
