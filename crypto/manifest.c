@@ -12,7 +12,8 @@ static const uint8_t magic[8] = {'H', 'S', 'm', 'a', 'n', 'i', 'f', '1'};
 
 static int bad_field(struct hs_err *err, int num, const char *field)
 {
-	return hs_fail(err, num, "manifest.field", HS_N_("The submission's manifest is malformed. Seal the document again."), "%s", field);
+	return hs_fail(err, num, "manifest.field",
+		       HS_N_("The submission's manifest is malformed. Seal the document again."), "%s", field);
 }
 
 /* UTF-8 without control characters, min..max bytes. */
@@ -158,13 +159,15 @@ int hs_manifest_open(const void *data, size_t len, struct hs_manifest *ret, stru
 	if (sodium_memcmp(bytes, magic, sizeof magic) != 0)
 		return bad_field(err, EPROTO, "magic");
 	if (hs_le16_load(bytes + sizeof magic) != HS_MANIFEST_FORMAT)
-		return hs_fail(err, ENOTSUP, "manifest.version", HS_N_("The submission was made by another version. Install the same version on both sides."),
+		return hs_fail(err, ENOTSUP, "manifest.version",
+			       HS_N_("The submission was made by another version. Install the same version on both sides."),
 			       "%u", hs_le16_load(bytes + sizeof magic));
 	/* The key stands at a fixed place before the signature, so that nothing else is parsed before it held. */
 	size_t signed_len = len - HS_SIGNER_SIGNATURE_LEN;
 	const uint8_t *key = bytes + signed_len - HS_SIGNER_PUBLIC_LEN;
 	if (crypto_sign_verify_detached(bytes + signed_len, bytes, signed_len, key) != 0)
-		return hs_fail(err, EBADMSG, "manifest.signature", HS_N_("The submission's signature does not hold. It was changed, or cut short."), "%zu bytes", len);
+		return hs_fail(err, EBADMSG, "manifest.signature",
+			       HS_N_("The submission's signature does not hold. It was changed, or cut short."), "%zu bytes", len);
 	struct hs_manifest m = {0};
 	struct hs_wire w = hs_wire_over(bytes, signed_len);
 	const char *field = decode(&w, &m);
@@ -187,7 +190,8 @@ int hs_manifest_check(const struct hs_manifest *m, const struct hs_id *tenant, i
 int hs_manifest_check_ciphertext(const struct hs_manifest *m, uint64_t length, const uint8_t hash[static 32], struct hs_err *err)
 {
 	if (length != m->length || sodium_memcmp(hash, m->hash, sizeof m->hash) != 0)
-		return hs_fail(err, EBADMSG, "submission.ciphertext", HS_N_("The sealed document is not the one that the manifest names."), "%s",
+		return hs_fail(err, EBADMSG, "submission.ciphertext",
+			       HS_N_("The sealed document is not the one that the manifest names."), "%s",
 			       m->submission.s);
 	return 0;
 }

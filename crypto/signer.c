@@ -92,7 +92,8 @@ int hs_signer_save(const struct hs_signer *s, int dirfd, const char *path, struc
 		rc = -errno;
 	sodium_memzero(text, sizeof text);
 	if (rc == -EEXIST)
-		return hs_fail(err, EEXIST, "sender.exists", HS_N_("A file of that name is there already. A key is never overwritten."), "%s", path);
+		return hs_fail(err, EEXIST, "sender.exists",
+			       HS_N_("A file of that name is there already. A key is never overwritten."), "%s", path);
 	return rc < 0 ? hs_fail_errno(err, rc, "sender.file", path) : 0;
 }
 
@@ -102,7 +103,8 @@ int hs_signer_load(int dirfd, const char *path, struct hs_signer **ret, struct h
 	uint8_t seed[crypto_sign_SEEDBYTES];
 	int rc = hs_file_read(dirfd, path, 4096, &b);
 	if (rc == -ENOENT)
-		return hs_fail(err, ENOENT, "sender.missing", HS_N_("There is no such key file. Make one with: hisho sender keygen"), "%s", path);
+		return hs_fail(err, ENOENT, "sender.missing",
+			       HS_N_("There is no such key file. Make one with: hisho sender keygen"), "%s", path);
 	if (rc < 0 && rc != -EFBIG)
 		return hs_fail_errno(err, rc, "sender.file", path);
 	size_t n = b.len > 0 && b.data[b.len - 1] == '\n' ? b.len - 1 : b.len;
@@ -137,7 +139,8 @@ int hs_signer_public_parse(const char *s, size_t n, uint8_t ret[static HS_SIGNER
 {
 	uint8_t key[HS_SIGNER_PUBLIC_LEN];
 	if (!parse(public_prefix, s, n, key) || !usable_point(key))
-		return hs_fail(err, EINVAL, "sender.key", HS_N_("This is not a sender's public key. It begins with hspk1_ and is printed by: hisho sender keygen"),
+		return hs_fail(err, EINVAL, "sender.key",
+			       HS_N_("This is not a sender's public key. It begins with hspk1_ and is printed by: hisho sender keygen"),
 			       "%.*s", (int)HS_MIN(n, (size_t)80), s);
 	memcpy(ret, key, sizeof key);
 	return 0;
