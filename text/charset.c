@@ -340,11 +340,14 @@ int hs_charset_decode(const uint8_t *data, size_t n, const char *hint, struct hs
 int hs_charset_prepare(void)
 {
 	static const char *const needed[] = {eucjp, cp932, cp1252};
+	static iconv_t held[HS_ARRAY_LEN(needed)]; /* never closed: a converter that nothing holds is unloaded again */
 	for (size_t i = 0; i < HS_ARRAY_LEN(needed); i++) {
+		if (held[i])
+			continue;
 		iconv_t cd = iconv_open("UTF-8", needed[i]);
 		if (cd == (iconv_t)-1)
 			return -errno;
-		/* Never closed: a converter that nothing holds is unloaded again. */
+		held[i] = cd;
 	}
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* hisho-extract: text, Markdown, HTML and CSV to documents. Holds nothing; reads one descriptor and writes one, a child a document. */
+/* hisho-extract: text, Markdown, HTML and CSV to documents. Holds nothing; one child reads one document. */
 #include "daemon/extract/program.h"
 #include "text/charset.h"
 #include "text/chartab.h"

@@ -61,7 +61,8 @@ static int add_line(struct lines *l, const char *s, size_t n, const PopplerRecta
 	bool first = true;
 	for (uint32_t i = 0; boxes && i < line.chars; i++) {
 		const PopplerRectangle *b = &boxes[i];
-		float x0 = (float)fmin(b->x1, b->x2), x1 = (float)fmax(b->x1, b->x2), y0 = (float)fmin(b->y1, b->y2), y1 = (float)fmax(b->y1, b->y2);
+		float x0 = (float)fmin(b->x1, b->x2), x1 = (float)fmax(b->x1, b->x2);
+		float y0 = (float)fmin(b->y1, b->y2), y1 = (float)fmax(b->y1, b->y2);
 		if (!isfinite(x0) || !isfinite(x1) || !isfinite(y0) || !isfinite(y1))
 			continue;
 		line.x0 = first ? x0 : fminf(line.x0, x0);
