@@ -14,6 +14,7 @@
 /* Places of the descriptors in a child; everything above is closed. */
 #define CHILD_INPUT 3
 #define CHILD_OUTPUT 4
+#define NAME_MAX_LEN 1024 /* the message's own limit */
 #define CHILD_FDS_MAX 1024 /* the zygote's own descriptors lie below: its jail says so */
 
 struct tenant {
@@ -27,7 +28,7 @@ struct task {
 	struct tenant *tenant; /* NULL: gone; nobody hears of the end */
 	uint64_t request;
 	int input, output;
-	char name[HS_MSG_NAME_MAX + 1], media[HS_MSG_NAME_MAX + 1];
+	char name[NAME_MAX_LEN + 1], media[NAME_MAX_LEN + 1];
 	pid_t pid; /* 0: waits */
 	uint64_t started;
 	bool timed_out;
@@ -201,9 +202,9 @@ static void on_clock(uv_timer_t *timer)
 	}
 }
 
-static void copy_slice(char out[static HS_MSG_NAME_MAX + 1], struct hs_slice s)
+static void copy_slice(char out[static NAME_MAX_LEN + 1], struct hs_slice s)
 {
-	size_t n = s.s ? strnlen(s.s, HS_MIN(s.len, (size_t)HS_MSG_NAME_MAX)) : 0;
+	size_t n = s.s ? strnlen(s.s, HS_MIN(s.len, (size_t)NAME_MAX_LEN)) : 0;
 	if (n)
 		memcpy(out, s.s, n);
 	out[n] = '\0';

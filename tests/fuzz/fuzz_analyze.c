@@ -15,6 +15,7 @@ static bool whole(const char *s, size_t n, size_t at)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct hs_analyzer *analyzer;
 	static struct hs_tagger *tagger;
 	static struct hs_tokens words, bigrams;
 	const char *s = (const char *)data;
@@ -30,7 +31,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hs_assert(norm.map[i] <= norm.map[i + 1] && whole(s, size, norm.map[i]));
 	hs_norm_finish(&norm);
 	if (!tagger && access(HS_DICT_DIR_DEFAULT, R_OK) == 0) {
-		struct hs_analyzer *analyzer;
 		hs_assert(hs_analyzer_create(HS_DICT_DIR_DEFAULT, &analyzer, NULL) == 0 && hs_tagger_create(analyzer, &tagger) == 0);
 	}
 	if (!tagger)
