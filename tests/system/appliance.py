@@ -54,7 +54,7 @@ class Appliance:
 
     def __enter__(self):
         try:
-            self.hisho("init", "--listen", "127.0.0.1:0", *self._models())
+            self.hisho("init", "--listen", "127.0.0.1:0")
             self.start()
         except BaseException:
             self.print_log()
@@ -86,8 +86,8 @@ class Appliance:
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([BUILD / "daemon" / "hishod", "--state", self.state], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen([BUILD / "daemon" / "hishod", "--state", self.state, *self._models()], stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -182,7 +182,7 @@ class Appliance:
     def token(self, tenant, user, scopes="ask"):
         key = (tenant, user, scopes)
         if key not in self.tokens:
-            out = self.hisho("token", "add", user, "--scopes", scopes, "--json", tenant=tenant)
+            out = self.hisho("token", "add", user, "--scope", scopes, "--json", tenant=tenant)
             self.tokens[key] = json.loads(out)["token"]
         return self.tokens[key]
 
