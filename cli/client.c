@@ -280,8 +280,8 @@ static int perform(struct request *q, long *ret_status, struct hs_err *err)
 		return hs_fail(err, code == CURLE_WRITE_ERROR ? EMSGSIZE : ECONNREFUSED,
 			       code == CURLE_PEER_FAILED_VERIFICATION ? "cli.certificate" : "cli.connect",
 			       code == CURLE_PEER_FAILED_VERIFICATION
-				   ? HS_N_("the appliance's certificate is not trusted here; give --cacert with its cert.pem")
-				   : "",
+				       ? HS_N_("the appliance's certificate is not trusted here; give --cacert with its cert.pem")
+				       : "",
 			       "%s: %s", (const char *)q->url.data, *q->reason ? q->reason : curl_easy_strerror(code));
 	(void)curl_easy_getinfo(q->curl, CURLINFO_RESPONSE_CODE, ret_status);
 	if (*ret_status < 200 || *ret_status > 299)

@@ -17,15 +17,15 @@ struct hs_collections {
 };
 
 static const cyaml_schema_field_t row_fields[] = {
-    CYAML_FIELD_STRING_PTR("folder", CYAML_FLAG_POINTER, struct row, folder, 1, 1024),
-    CYAML_FIELD_STRING_PTR("collection", CYAML_FLAG_POINTER, struct row, collection, 1, HS_MANIFEST_LABEL_MAX),
-    CYAML_FIELD_STRING_PTR("level", CYAML_FLAG_POINTER, struct row, level, 1, HS_MANIFEST_LABEL_MAX),
-    CYAML_FIELD_STRING_PTR("list", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct row, list, 0, HS_MANIFEST_LABEL_MAX),
-    CYAML_FIELD_END,
+	CYAML_FIELD_STRING_PTR("folder", CYAML_FLAG_POINTER, struct row, folder, 1, 1024),
+	CYAML_FIELD_STRING_PTR("collection", CYAML_FLAG_POINTER, struct row, collection, 1, HS_MANIFEST_LABEL_MAX),
+	CYAML_FIELD_STRING_PTR("level", CYAML_FLAG_POINTER, struct row, level, 1, HS_MANIFEST_LABEL_MAX),
+	CYAML_FIELD_STRING_PTR("list", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct row, list, 0, HS_MANIFEST_LABEL_MAX),
+	CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t row_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct row, row_fields)};
 static const cyaml_schema_value_t file_schema = {
-    CYAML_VALUE_SEQUENCE(CYAML_FLAG_POINTER, struct row, &row_schema, 1, HS_COLLECTIONS_ROWS_MAX)};
+	CYAML_VALUE_SEQUENCE(CYAML_FLAG_POINTER, struct row, &row_schema, 1, HS_COLLECTIONS_ROWS_MAX)};
 
 /* libcyaml tells the reason to its log only; the first line of it becomes the error's object. */
 static void keep_first_line(cyaml_log_t level, void *ctx, const char *format, va_list args)
@@ -43,11 +43,11 @@ int hs_collections_load(const char *path, struct hs_collections **ret, struct hs
 		return hs_fail_errno(err, -errno, "collections.open", path);
 	char reason[160] = "";
 	const cyaml_config_t config = {
-	    .log_fn = keep_first_line,
-	    .log_ctx = reason,
-	    .mem_fn = cyaml_mem,
-	    .log_level = CYAML_LOG_ERROR,
-	    .flags = CYAML_CFG_NO_ALIAS,
+		.log_fn = keep_first_line,
+		.log_ctx = reason,
+		.mem_fn = cyaml_mem,
+		.log_level = CYAML_LOG_ERROR,
+		.flags = CYAML_CFG_NO_ALIAS,
 	};
 	struct hs_collections *c = calloc(1, sizeof *c);
 	if (!c)

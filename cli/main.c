@@ -9,9 +9,9 @@
 #include "cli/cli.h"
 
 static const struct hs_verb *const verbs[] = {
-    &hs_verb_status, &hs_verb_tenant, &hs_verb_user, &hs_verb_token,
-    &hs_verb_policy, &hs_verb_search, &hs_verb_ask,  &hs_verb_audit,
-
+	&hs_verb_init,	 &hs_verb_status, &hs_verb_tenant, &hs_verb_user,
+	&hs_verb_token,	 &hs_verb_policy, &hs_verb_search, &hs_verb_ask,
+	&hs_verb_audit,	 &hs_verb_model,
 };
 
 static int help(FILE *out)
@@ -55,9 +55,9 @@ int main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN); /* a server that closes early is an error to report, not a death */
 
 	struct hs_cli cli = {
-	    .dir = getenv("HISHO_DIR"),
-	    .url = getenv("HISHO_URL"),
-	    .tenant = getenv("HISHO_TENANT"),
+		.dir = getenv("HISHO_DIR"),
+		.url = getenv("HISHO_URL"),
+		.tenant = getenv("HISHO_TENANT"),
 	};
 	if (!cli.dir || !*cli.dir)
 		cli.dir = "/var/lib/hisho";

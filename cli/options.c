@@ -70,20 +70,20 @@ bool hs_cli_parse(struct hs_cli *cli, const struct hs_verb *verb, const struct h
 {
 	bool help = false;
 	const struct hs_option common[] = {
-	    {"dir", HS_OPTION_STRING, &cli->dir, HS_N_("state directory of the appliance")},
-	    {"tenant", HS_OPTION_STRING, &cli->tenant, HS_N_("name of the tenant")},
-	    {"url", HS_OPTION_STRING, &cli->url, HS_N_("address of the appliance, where not this host's admin socket")},
-	    {"token-file", HS_OPTION_STRING, &cli->token_file, HS_N_("file that holds the API token (or set HISHO_TOKEN)")},
-	    {"cacert", HS_OPTION_STRING, &cli->cacert, HS_N_("PEM file of the certificate to trust")},
-	    {"json", HS_OPTION_FLAG, &cli->json, HS_N_("print JSON")},
-	    {"help", HS_OPTION_FLAG, &help, HS_N_("show this help")},
+		{"dir", HS_OPTION_STRING, &cli->dir, HS_N_("state directory of the appliance")},
+		{"tenant", HS_OPTION_STRING, &cli->tenant, HS_N_("name of the tenant")},
+		{"url", HS_OPTION_STRING, &cli->url, HS_N_("address of the appliance, where not this host's admin socket")},
+		{"token-file", HS_OPTION_STRING, &cli->token_file, HS_N_("file that holds the API token (or set HISHO_TOKEN)")},
+		{"cacert", HS_OPTION_STRING, &cli->cacert, HS_N_("PEM file of the certificate to trust")},
+		{"json", HS_OPTION_FLAG, &cli->json, HS_N_("print JSON")},
+		{"help", HS_OPTION_FLAG, &help, HS_N_("show this help")},
 	};
 	struct option longs[OPTIONS_MAX + 1] = {0};
 	hs_assert(n + HS_ARRAY_LEN(common) <= OPTIONS_MAX);
 	for (size_t i = 0; i < n + HS_ARRAY_LEN(common); i++) {
 		const struct hs_option *o = i < n ? &options[i] : &common[i - n];
 		longs[i] =
-		    (struct option){o->name, o->kind == HS_OPTION_FLAG ? no_argument : required_argument, NULL, (int)i + 256};
+			(struct option){o->name, o->kind == HS_OPTION_FLAG ? no_argument : required_argument, NULL, (int)i + 256};
 	}
 
 	optind = 0; /* glibc: start over, also with its permutation state */
@@ -121,7 +121,7 @@ int hs_cli_dispatch(struct hs_cli *cli, const char *parent, const struct hs_verb
 		for (size_t i = 0; i < n; i++) {
 			/* Sub-verbs carry their parent's name for the usage line: "tenant add". */
 			const char *name =
-			    verbs[i].name + (strncmp(verbs[i].name, parent, strlen(parent)) == 0 ? strlen(parent) + 1 : 0);
+				verbs[i].name + (strncmp(verbs[i].name, parent, strlen(parent)) == 0 ? strlen(parent) + 1 : 0);
 			if (strcmp(argv[1], name) == 0)
 				return verbs[i].run(cli, argc - 1, argv + 1);
 		}

@@ -209,8 +209,14 @@ static const char *media_of(const char *name)
 	static const struct {
 		const char *suffix, *media;
 	} known[] = {
-	    {".txt", "text/plain"}, {".md", "text/markdown"}, {".markdown", "text/markdown"},        {".html", "text/html"},
-	    {".htm", "text/html"},  {".csv", "text/csv"},     {".tsv", "text/tab-separated-values"}, {".pdf", "application/pdf"},
+		{".txt", "text/plain"},
+		{".md", "text/markdown"},
+		{".markdown", "text/markdown"},
+		{".html", "text/html"},
+		{".htm", "text/html"},
+		{".csv", "text/csv"},
+		{".tsv", "text/tab-separated-values"},
+		{".pdf", "application/pdf"},
 	};
 	const char *dot = strrchr(name, '.');
 	for (size_t i = 0; dot && i < HS_ARRAY_LEN(known); i++) {
@@ -323,14 +329,14 @@ int hs_filer_seal(struct hs_filer *f, const char *path, const char *name, const 
 	const char *dot = strrchr(file, '.');
 	const char *media = media_of(name);
 	struct hs_payload payload = {
-	    .name = name,
-	    .name_len = strlen(name),
-	    .title = file,
-	    .title_len = dot && dot > file ? (size_t)(dot - file) : strlen(file),
-	    .media = media,
-	    .media_len = strlen(media),
-	    .content = content.data,
-	    .content_len = content.len,
+		.name = name,
+		.name_len = strlen(name),
+		.title = file,
+		.title_len = dot && dot > file ? (size_t)(dot - file) : strlen(file),
+		.media = media,
+		.media_len = strlen(media),
+		.content = content.data,
+		.content_len = content.len,
 	};
 	rc = encrypt(f, &payload, ciphertext, err);
 	if (rc < 0) {

@@ -58,7 +58,7 @@ static int on_event(void *ctx, json_t *event)
 		putchar('\n');
 	}
 	const char *text = json_string_value(
-	    json_object_get(json_object_get(json_array_get(json_object_get(event, "choices"), 0), "delta"), "content"));
+		json_object_get(json_object_get(json_array_get(json_object_get(event, "choices"), 0), "delta"), "content"));
 	if (text && *text) {
 		a->began = true;
 		hs_print_safe(stdout, text, strlen(text));

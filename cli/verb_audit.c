@@ -8,8 +8,8 @@
 static int audit_show(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb audit_verbs[] = {
-    {"audit show", audit_show, "[--limit N] [--since DATE] [--action NAME] [--who USER-ID]",
-     HS_N_("the newest records: who, what, which passages")},
+	{"audit show", audit_show, "[--limit N] [--since DATE] [--action NAME] [--who USER-ID]",
+	 HS_N_("the newest records: who, what, which passages")},
 };
 
 static int add_filter(struct hs_buf *path, const char *key, const char *value)
@@ -25,10 +25,10 @@ static int audit_show(struct hs_cli *cli, int argc, char **argv)
 	uint32_t limit = 50;
 	const char *since = NULL, *action = NULL, *who = NULL;
 	const struct hs_option options[] = {
-	    {"limit", HS_OPTION_COUNT, &limit, HS_N_("how many records, the newest (50)")},
-	    {"since", HS_OPTION_STRING, &since, HS_N_("not before this date or time")},
-	    {"action", HS_OPTION_STRING, &action, HS_N_("only this action, such as ask or policy.apply")},
-	    {"who", HS_OPTION_STRING, &who, HS_N_("only this user's, by id")},
+		{"limit", HS_OPTION_COUNT, &limit, HS_N_("how many records, the newest (50)")},
+		{"since", HS_OPTION_STRING, &since, HS_N_("not before this date or time")},
+		{"action", HS_OPTION_STRING, &action, HS_N_("only this action, such as ask or policy.apply")},
+		{"who", HS_OPTION_STRING, &who, HS_N_("only this user's, by id")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &audit_verbs[0], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
@@ -52,9 +52,9 @@ static int audit_show(struct hs_cli *cli, int argc, char **argv)
 	while (json_array_size(rows) > limit) /* the log is read from its beginning */
 		(void)json_array_remove(rows, 0);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("SEQ"), .key = "seq", .right = true}, {.title = HS_N_("TIME"), .key = "time"},
-	    {.title = HS_N_("WHO"), .key = "principal"},          {.title = HS_N_("ACTION"), .key = "action"},
-	    {.title = HS_N_("OBJECT"), .key = "object"},          {.title = HS_N_("DECISION"), .key = "decision"},
+		{.title = HS_N_("SEQ"), .key = "seq", .right = true}, {.title = HS_N_("TIME"), .key = "time"},
+		{.title = HS_N_("WHO"), .key = "principal"},          {.title = HS_N_("ACTION"), .key = "action"},
+		{.title = HS_N_("OBJECT"), .key = "object"},          {.title = HS_N_("DECISION"), .key = "decision"},
 	};
 	return hs_print_table(cli, rows, columns, HS_ARRAY_LEN(columns));
 }

@@ -9,8 +9,8 @@
 static int docs_list(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb docs_verbs[] = {
-    {"docs list", docs_list, "", HS_N_("list documents: with a token those its owner may read, without one every id")},
-    {"docs rm", hs_docs_rm, "--sender KEYFILE FILE...", HS_N_("take documents back; holds from the next question on")},
+	{"docs list", docs_list, "", HS_N_("list documents: with a token those its owner may read, without one every id")},
+	{"docs rm", hs_docs_rm, "--sender KEYFILE FILE...", HS_N_("take documents back; holds from the next question on")},
 };
 
 static int docs_list(struct hs_cli *cli, int argc, char **argv)
@@ -26,11 +26,11 @@ static int docs_list(struct hs_cli *cli, int argc, char **argv)
 	if (rc < 0)
 		return hs_cli_fail(cli, &err);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("DOCUMENT"), .key = "id"},
-	    {.title = HS_N_("FORMAT"), .key = "format"},
-	    {.title = HS_N_("BYTES"), .key = "length", .right = true},
-	    {.title = HS_N_("UPDATED"), .key = "updated", .time = true},
-	    {.title = HS_N_("TITLE"), .key = "title"}, /* an admin, who does not read, is told no titles */
+		{.title = HS_N_("DOCUMENT"), .key = "id"},
+		{.title = HS_N_("FORMAT"), .key = "format"},
+		{.title = HS_N_("BYTES"), .key = "length", .right = true},
+		{.title = HS_N_("UPDATED"), .key = "updated", .time = true},
+		{.title = HS_N_("TITLE"), .key = "title"}, /* an admin, who does not read, is told no titles */
 	};
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns) - (person ? 0 : 1));
 }

@@ -215,9 +215,9 @@ static int finish(struct ingest *g, int exit_code)
 	if (exit_code == HS_EXIT_OK && g->n_failed)
 		exit_code = g->n_filed + g->n_unchanged ? HS_EXIT_PARTLY : HS_EXIT_FAILED;
 	if (g->cli->json) {
-		json_t *j =
-		    json_pack("{s:I, s:I, s:I, s:I, s:O}", "files", (json_int_t)g->n_files, "filed", (json_int_t)g->n_filed,
-			      "unchanged", (json_int_t)g->n_unchanged, "failed", (json_int_t)g->n_failed, "errors", g->errors);
+		json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:O}", "files", (json_int_t)g->n_files, "filed",
+				      (json_int_t)g->n_filed, "unchanged", (json_int_t)g->n_unchanged, "failed",
+				      (json_int_t)g->n_failed, "errors", g->errors);
 		if (j && hs_print_json(j) != HS_EXIT_OK)
 			exit_code = HS_EXIT_FAILED;
 		json_decref(j);
@@ -239,16 +239,16 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	uint32_t seconds = FOLLOW_SECONDS_DEFAULT;
 	struct ingest g = {.cli = cli, .given.list = ""};
 	const struct hs_option options[] = {
-	    {"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender (hisho sender keygen)")},
-	    {"collection", HS_OPTION_STRING, &g.given.collection, HS_N_("collection of what collections.yaml does not name")},
-	    {"level", HS_OPTION_STRING, &g.given.level, HS_N_("level of the same")},
-	    {"list", HS_OPTION_STRING, &g.given.list, HS_N_("named access list of the same")},
-	    {"expires", HS_OPTION_STRING, &expires, HS_N_("hide the documents after this date")},
-	    {"collections", HS_OPTION_STRING, &collections, HS_N_("the file to use in place of FOLDER/collections.yaml")},
-	    {"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
-	    {"again", HS_OPTION_FLAG, &g.again, HS_N_("file unchanged documents too")},
-	    {"no-wait", HS_OPTION_FLAG, &no_follow, HS_N_("do not wait until words find the documents")},
-	    {"wait", HS_OPTION_COUNT, &seconds, HS_N_("wait at most so many seconds (3600)")},
+		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender (hisho sender keygen)")},
+		{"collection", HS_OPTION_STRING, &g.given.collection, HS_N_("collection of what collections.yaml does not name")},
+		{"level", HS_OPTION_STRING, &g.given.level, HS_N_("level of the same")},
+		{"list", HS_OPTION_STRING, &g.given.list, HS_N_("named access list of the same")},
+		{"expires", HS_OPTION_STRING, &expires, HS_N_("hide the documents after this date")},
+		{"collections", HS_OPTION_STRING, &collections, HS_N_("the file to use in place of FOLDER/collections.yaml")},
+		{"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
+		{"again", HS_OPTION_FLAG, &g.again, HS_N_("file unchanged documents too")},
+		{"no-wait", HS_OPTION_FLAG, &no_follow, HS_N_("do not wait until words find the documents")},
+		{"wait", HS_OPTION_COUNT, &seconds, HS_N_("wait at most so many seconds (3600)")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_ingest, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
@@ -280,7 +280,7 @@ int hs_docs_rm(struct hs_cli *cli, int argc, char **argv)
 					    HS_N_("take documents back; holds from the next question on")};
 	const char *sender = NULL;
 	const struct hs_option options[] = {
-	    {"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender that filed them")}};
+		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender that filed them")}};
 	int first, rc;
 	if (!hs_cli_parse(cli, &verb, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;

@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "cli/cli.h"
 #include "crypto/keyring.h"
+#include "inference/import/e5s1.h"
 
 #define DICT_SYSTEM "/var/lib/mecab/dic/ipadic-utf8"
 #define DICT_FILE_MAX (256u * 1024u * 1024u)
@@ -61,8 +62,8 @@ static int copy_dict(int state, const char *source, struct hs_err *err)
 	if (n < 0)
 		return hs_fail_errno(err, -errno, "init.dict", source);
 	int rc = n == 0 || n > DICT_FILES_MAX
-		     ? hs_fail(err, EINVAL, "init.dict", HS_N_("this is not a MeCab dictionary"), "%s", source)
-		     : 0;
+			 ? hs_fail(err, EINVAL, "init.dict", HS_N_("this is not a MeCab dictionary"), "%s", source)
+			 : 0;
 	crypto_generichash_state hash;
 	(void)crypto_generichash_init(&hash, NULL, 0, 32); /* cannot fail for these lengths */
 	for (int i = 0; i < n; i++) {
@@ -87,16 +88,87 @@ static int write_text(int state, const char *name, const char *text, mode_t mode
 	return rc < 0 ? hs_fail_errno(err, rc, "init.write", name) : 0;
 }
 
-static int make_config(int state, const char *listen, const struct hs_option_list *hosts, struct hs_err *err)
+/* What the options ask for. */
+struct wanted {
+	const char *listen, *dict, *generator, *embedder;
+	struct hs_option_list hosts;
+};
+
+/* Bytes from one file to another, without memory of a model's size. */
+static int copy_bytes(int from, int to)
+{
+	char buffer[1 << 16];
+	for (;;) {
+		ssize_t n = read(from, buffer, sizeof buffer);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 || fsync(to) < 0 ? -errno : 0;
+		int rc = hs_fd_write_all(to, buffer, (size_t)n);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/* The name below models/ that a model file gets. An E5S1 embedder becomes a GGUF. */
+static int model_name(const char *file, bool *ret_import, char out[static PATH_MAX], struct hs_err *err)
+{
+	uint8_t head[64];
+	HS_FD_AUTO fd = open(file, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof head);
+	if (n < 0)
+		return hs_fail_errno(err, -errno, "init.model", file);
+	*ret_import = hs_e5s1_is(head, (size_t)n);
+	const char *slash = strrchr(file, '/');
+	const char *name = slash ? slash + 1 : file;
+	const char *dot = strrchr(name, '.');
+	int stem = *ret_import && dot ? (int)(dot - name) : (int)strlen(name);
+	int k = snprintf(out, PATH_MAX, "models/%.*s%s", stem, name, *ret_import ? ".gguf" : "");
+	return k < 0 || k >= PATH_MAX ? hs_fail(err, ENAMETOOLONG, "init.model", "", "%s", file) : 0;
+}
+
+/*
+ * Put a model into models/: a link where the file lies on the same disk (a gigabyte is not copied for nothing), else a copy.
+ * yaml receives "key: models/name".
+ */
+static int place_model(const char *dir, int state, const char *key, const char *file, struct hs_buf *yaml, struct hs_err *err)
+{
+	char name[PATH_MAX], full[PATH_MAX];
+	bool import = false;
+	int rc = model_name(file, &import, name, err);
+	if (rc < 0)
+		return rc;
+	if (import) {
+		int k = snprintf(full, sizeof full, "%s/%s", dir, name);
+		rc = k < 0 || k >= (int)sizeof full ? hs_fail(err, ENAMETOOLONG, "init.model", "", "%s", file)
+						    : hs_e5s1_import(file, full, NULL, NULL, err);
+	} else if (linkat(AT_FDCWD, file, state, name, AT_SYMLINK_FOLLOW) < 0 && errno != EEXIST) {
+		HS_FD_AUTO from = open(file, O_RDONLY | O_CLOEXEC);
+		HS_FD_AUTO to = openat(state, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		rc = from < 0 || to < 0 ? -errno : copy_bytes(from, to);
+	}
+	if (rc == 0)
+		rc = hs_buf_printf(yaml, "%s: %s\n", key, name);
+	return rc < 0 ? hs_fail_errno(err, rc, "init.model", file) : 0;
+}
+
+static int make_config(const char *dir, int state, const struct wanted *w, struct hs_err *err)
 {
 	HS_BUF_AUTO text = HS_BUF_INIT;
 	int rc = hs_buf_printf(
-	    &text, "# Hisho's configuration; docs/operations.md explains it.\nversion: 1\nlisten: %s\nhosts: [localhost", listen);
-	for (size_t i = 0; i < hosts->count && rc == 0; i++)
-		rc = hs_buf_printf(&text, ", %s", hosts->items[i]);
+		&text, "# Hisho's configuration; docs/operations.md explains it.\nversion: 1\nlisten: %s\nhosts: [localhost",
+		w->listen);
+	for (size_t i = 0; i < w->hosts.count && rc == 0; i++)
+		rc = hs_buf_printf(&text, ", %s", w->hosts.items[i]);
 	if (rc == 0)
 		rc = hs_buf_append_str(&text, "]\n");
-	const char *yaml = rc == 0 ? hs_buf_cstr(&text) : NULL;
+	if (rc == 0 && w->generator)
+		rc = place_model(dir, state, "generator", w->generator, &text, err);
+	if (rc == 0 && w->embedder)
+		rc = place_model(dir, state, "embedder", w->embedder, &text, err);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "cli.memory", "hisho.yaml");
+	const char *yaml = hs_buf_cstr(&text);
 	return yaml ? write_text(state, "hisho.yaml", yaml, 0644, err) : hs_fail_errno(err, -ENOMEM, "cli.memory", "hisho.yaml");
 }
 
@@ -107,7 +179,7 @@ static bool plain(const char *s)
 	       strlen(s) < 256;
 }
 
-static int make(const char *dir, const char *dict, const char *listen, const struct hs_option_list *hosts, struct hs_err *err)
+static int make(const char *dir, const struct wanted *w, struct hs_err *err)
 {
 	static const char *const folders[] = {"keys", "tenants", "run", "tls", "models", "dict"};
 	int rc = hs_mkdirs(dir, 0700);
@@ -122,7 +194,7 @@ static int make(const char *dir, const char *dict, const char *listen, const str
 		if (mkdirat(state, folders[i], 0700) < 0 && errno != EEXIST)
 			return hs_fail_errno(err, -errno, "init.dir", folders[i]);
 	}
-	rc = copy_dict(state, dict, err);
+	rc = copy_dict(state, w->dict, err);
 	if (rc == 0)
 		rc = hs_root_create(state, "keys/root", err);
 	if (rc == -EEXIST) { /* an init that was cut short */
@@ -133,31 +205,33 @@ static int make(const char *dir, const char *dict, const char *listen, const str
 		rc = write_text(state, "keys/demo", "The root secret lies beside the data: this protects against nothing.\n",
 				0600, err);
 	if (rc == 0)
-		rc = make_config(state, listen, hosts, err);
+		rc = make_config(dir, state, w, err);
 	return rc == 0 ? write_text(state, "format", format_text, 0644, err) : rc;
 }
 
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
-	const char *listen = LISTEN_DEFAULT, *dict = DICT_SYSTEM;
-	struct hs_option_list hosts = {0};
+	struct wanted w = {.listen = LISTEN_DEFAULT, .dict = DICT_SYSTEM};
 	const struct hs_option options[] = {
-	    {"listen", HS_OPTION_STRING, &listen, HS_N_("address and port of the page (127.0.0.1:8443)")},
-	    {"host", HS_OPTION_LIST, &hosts, HS_N_("a name by which browsers reach it, beside localhost")},
-	    {"dict", HS_OPTION_STRING, &dict, HS_N_("the MeCab dictionary to copy")},
+		{"listen", HS_OPTION_STRING, &w.listen, HS_N_("address and port of the page (127.0.0.1:8443)")},
+		{"host", HS_OPTION_LIST, &w.hosts, HS_N_("a name by which browsers reach it, beside localhost")},
+		{"dict", HS_OPTION_STRING, &w.dict, HS_N_("the MeCab dictionary to copy")},
+		{"generator", HS_OPTION_STRING, &w.generator,
+		 HS_N_("chat model (GGUF); without one, answers are sentences of the documents")},
+		{"embedder", HS_OPTION_STRING, &w.embedder, HS_N_("embedder (GGUF or E5S1); without one, search is by words")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_init, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;
 	if (first != argc)
 		return hs_cli_usage(&hs_verb_init, _("the directory is given by --dir"));
-	bool ok = plain(listen) && strrchr(listen, ':');
-	for (size_t i = 0; i < hosts.count; i++)
-		ok = ok && plain(hosts.items[i]);
+	bool ok = plain(w.listen) && strrchr(w.listen, ':');
+	for (size_t i = 0; i < w.hosts.count; i++)
+		ok = ok && plain(w.hosts.items[i]);
 	if (!ok)
 		return hs_cli_usage(&hs_verb_init, _("--listen takes ADDRESS:PORT, --host a name"));
 	struct hs_err err = HS_ERR_INIT;
-	if (hs_crypto_init() < 0 || make(cli->dir, dict, listen, &hosts, &err) < 0)
+	if (hs_crypto_init() < 0 || make(cli->dir, &w, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	if (!cli->json)
 		printf(_("An appliance was made in %s. Its root secret lies beside its data: good for trying, no protection.\n"),

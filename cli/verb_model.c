@@ -22,10 +22,10 @@ static int model_import(struct hs_cli *cli, int argc, char **argv);
 static int model_tokens(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb model_verbs[] = {
-    {"model list", model_list, "", HS_N_("list the models of the appliance")},
-    {"model import", model_import, "FILE OUT.gguf", HS_N_("make a GGUF of an E5S1 embedder")},
-    {"model tokens", model_tokens, "MODEL.gguf [TEXT]",
-     HS_N_("show how a model reads a text (standard input, where none is given)")},
+	{"model list", model_list, "", HS_N_("list the models of the appliance")},
+	{"model import", model_import, "FILE OUT.gguf", HS_N_("make a GGUF of an E5S1 embedder")},
+	{"model tokens", model_tokens, "MODEL.gguf [TEXT]",
+	 HS_N_("show how a model reads a text (standard input, where none is given)")},
 };
 
 static json_t *describe(const struct hs_gguf *g, const char *file)
@@ -73,11 +73,11 @@ static int model_list(struct hs_cli *cli, int argc, char **argv)
 	}
 	(void)closedir(dir); /* reading it is over */
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("FILE"), .key = "file"},
-	    {.title = HS_N_("KIND"), .key = "architecture"},
-	    {.title = HS_N_("MB"), .key = "megabytes", .right = true},
-	    {.title = HS_N_("LICENCE"), .key = "licence"},
-	    {.title = HS_N_("NAME"), .key = "name"},
+		{.title = HS_N_("FILE"), .key = "file"},
+		{.title = HS_N_("KIND"), .key = "architecture"},
+		{.title = HS_N_("MB"), .key = "megabytes", .right = true},
+		{.title = HS_N_("LICENCE"), .key = "licence"},
+		{.title = HS_N_("NAME"), .key = "name"},
 	};
 	rc = hs_print_table(cli, rows, columns, HS_ARRAY_LEN(columns));
 	json_decref(rows);
@@ -137,8 +137,8 @@ static int model_tokens(struct hs_cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = hs_tokenizer_create(g, &t, &err);
 	if (rc == 0)
-		rc =
-		    argc - first == 2 ? hs_buf_append_str(&text, argv[first + 1]) : hs_fd_read_all(STDIN_FILENO, TEXT_MAX, &text);
+		rc = argc - first == 2 ? hs_buf_append_str(&text, argv[first + 1])
+				       : hs_fd_read_all(STDIN_FILENO, TEXT_MAX, &text);
 	if (rc == 0)
 		rc = hs_tok_encode(t, (const char *)text.data, text.len, &ids);
 	if (rc == 0)

@@ -16,17 +16,17 @@ static int policy_show(struct hs_cli *cli, int argc, char **argv);
 static int policy_explain(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb policy_verbs[] = {
-    {"policy apply", policy_apply, "[--dry-run] FILE.yaml",
-     HS_N_("apply a policy file, whole or not at all; holds from the next question on")},
-    {"policy show", policy_show, "", HS_N_("print the policy that is in force")},
-    {"policy explain", policy_explain, "--as USER DOCUMENT-ID", HS_N_("why may, or may not, this user read that document")},
+	{"policy apply", policy_apply, "[--dry-run] FILE.yaml",
+	 HS_N_("apply a policy file, whole or not at all; holds from the next question on")},
+	{"policy show", policy_show, "", HS_N_("print the policy that is in force")},
+	{"policy explain", policy_explain, "--as USER DOCUMENT-ID", HS_N_("why may, or may not, this user read that document")},
 };
 
 static int policy_apply(struct hs_cli *cli, int argc, char **argv)
 {
 	bool dry_run = false;
 	const struct hs_option options[] = {
-	    {"dry-run", HS_OPTION_FLAG, &dry_run, HS_N_("check and show the difference, change nothing")}};
+		{"dry-run", HS_OPTION_FLAG, &dry_run, HS_N_("check and show the difference, change nothing")}};
 	int first, rc;
 	if (!hs_cli_parse(cli, &policy_verbs[0], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;
@@ -51,10 +51,10 @@ static int policy_apply(struct hs_cli *cli, int argc, char **argv)
 		hs_print_safe(stdout, diff, strlen(diff));
 	json_int_t orphans = json_integer_value(json_object_get(reply.json, "orphans"));
 	if (orphans > 0)
-		fprintf(
-		    stderr,
-		    _("%lld classes of documents can be granted to nobody any more: their collection, level or list is gone\n"),
-		    orphans);
+		fprintf(stderr,
+			_("%lld classes of documents can be granted to nobody any more: their collection, level or list is "
+			  "gone\n"),
+			orphans);
 	return HS_EXIT_OK;
 }
 
@@ -100,9 +100,9 @@ static int policy_explain(struct hs_cli *cli, int argc, char **argv)
 	printf("%-10s %s (%s)\n%-10s %s (%s)\n", _("ask"), ask ? _("yes") : _("no"), ask_why, _("download"),
 	       download ? _("yes") : _("no"), download_why);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("RULE"), .key = "id"},         {.title = HS_N_("DENY"), .key = "deny"},
-	    {.title = HS_N_("MATCHES"), .key = "matches"}, {.title = HS_N_("PERSON"), .key = "who"},
-	    {.title = HS_N_("CLASS"), .key = "where"},     {.title = HS_N_("EXPIRED"), .key = "expired"},
+		{.title = HS_N_("RULE"), .key = "id"},         {.title = HS_N_("DENY"), .key = "deny"},
+		{.title = HS_N_("MATCHES"), .key = "matches"}, {.title = HS_N_("PERSON"), .key = "who"},
+		{.title = HS_N_("CLASS"), .key = "where"},     {.title = HS_N_("EXPIRED"), .key = "expired"},
 	};
 	const json_t *rules = json_object_get(reply.json, "rules");
 	return json_array_size(rules) ? hs_print_table(cli, rules, columns, HS_ARRAY_LEN(columns)) : HS_EXIT_OK;

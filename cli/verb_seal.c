@@ -55,14 +55,14 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	bool send = false;
 	struct hs_filing where = {.list = ""};
 	const struct hs_option options[] = {
-	    {"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender")},
-	    {"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
-	    {"collection", HS_OPTION_STRING, &where.collection, HS_N_("collection that it is filed under")},
-	    {"level", HS_OPTION_STRING, &where.level, HS_N_("its level")},
-	    {"list", HS_OPTION_STRING, &where.list, HS_N_("its named access list")},
-	    {"expires", HS_OPTION_STRING, &expires, HS_N_("hide the document after this date")},
-	    {"out", HS_OPTION_STRING, &out, HS_N_("write OUT.age and OUT.manifest (FILE.age and FILE.manifest)")},
-	    {"send", HS_OPTION_FLAG, &send, HS_N_("hand in what was sealed before: FILE.age with FILE.manifest")},
+		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender")},
+		{"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
+		{"collection", HS_OPTION_STRING, &where.collection, HS_N_("collection that it is filed under")},
+		{"level", HS_OPTION_STRING, &where.level, HS_N_("its level")},
+		{"list", HS_OPTION_STRING, &where.list, HS_N_("its named access list")},
+		{"expires", HS_OPTION_STRING, &expires, HS_N_("hide the document after this date")},
+		{"out", HS_OPTION_STRING, &out, HS_N_("write OUT.age and OUT.manifest (FILE.age and FILE.manifest)")},
+		{"send", HS_OPTION_FLAG, &send, HS_N_("hand in what was sealed before: FILE.age with FILE.manifest")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_seal, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))

@@ -9,8 +9,8 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	const char *mode = "hybrid";
 	uint32_t k = 10;
 	const struct hs_option options[] = {
-	    {"mode", HS_OPTION_STRING, &mode, HS_N_("hybrid, lexical, vector or phrase")},
-	    {"k", HS_OPTION_COUNT, &k, HS_N_("how many passages (10)")},
+		{"mode", HS_OPTION_STRING, &mode, HS_N_("hybrid, lexical, vector or phrase")},
+		{"k", HS_OPTION_COUNT, &k, HS_N_("how many passages (10)")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_search, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))

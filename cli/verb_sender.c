@@ -12,10 +12,10 @@ static int sender_list(struct hs_cli *cli, int argc, char **argv);
 static int sender_revoke(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb sender_verbs[] = {
-    {"sender keygen", sender_keygen, "KEYFILE", HS_N_("make a sender's key; prints its public half")},
-    {"sender add", sender_add, "NAME PUBLIC-KEY [--collection NAME]...", HS_N_("let a key file documents")},
-    {"sender list", sender_list, "", HS_N_("list the senders")},
-    {"sender revoke", sender_revoke, "NAME", HS_N_("end a sender's right to file")},
+	{"sender keygen", sender_keygen, "KEYFILE", HS_N_("make a sender's key; prints its public half")},
+	{"sender add", sender_add, "NAME PUBLIC-KEY [--collection NAME]...", HS_N_("let a key file documents")},
+	{"sender list", sender_list, "", HS_N_("list the senders")},
+	{"sender revoke", sender_revoke, "NAME", HS_N_("end a sender's right to file")},
 };
 
 static int sender_keygen(struct hs_cli *cli, int argc, char **argv)
@@ -76,11 +76,11 @@ static int sender_list(struct hs_cli *cli, int argc, char **argv)
 	if (hs_call(cli, "GET", "/v1/admin/senders", NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("NAME"), .key = "name"},
-	    {.title = HS_N_("CREATED"), .key = "created", .time = true},
-	    {.title = HS_N_("REVOKED"), .key = "revoked", .time = true},
-	    {.title = HS_N_("ID"), .key = "id"},
-	    {.title = HS_N_("KEY"), .key = "key"},
+		{.title = HS_N_("NAME"), .key = "name"},
+		{.title = HS_N_("CREATED"), .key = "created", .time = true},
+		{.title = HS_N_("REVOKED"), .key = "revoked", .time = true},
+		{.title = HS_N_("ID"), .key = "id"},
+		{.title = HS_N_("KEY"), .key = "key"},
 	};
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
 }
@@ -96,8 +96,8 @@ static int sender_revoke(struct hs_cli *cli, int argc, char **argv)
 	HS_BUF_AUTO path = HS_BUF_INIT;
 	HS_REPLY_AUTO reply = {0};
 	const char *p = hs_buf_append_str(&path, "/v1/admin/senders/") == 0 && hs_url_escape(&path, argv[first]) == 0
-			    ? hs_buf_cstr(&path)
-			    : NULL;
+				? hs_buf_cstr(&path)
+				: NULL;
 	if (!p)
 		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
 	if (!p || hs_call(cli, "DELETE", p, NULL, &reply, &err) < 0)

@@ -34,11 +34,11 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	}
 	const json_t *processes = json_object_get(reply.json, "processes");
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("PROCESS"), .key = "name"},
-	    {.title = HS_N_("TENANT"), .key = "tenant"},
-	    {.title = HS_N_("STATE"), .key = "state"},
-	    {.title = HS_N_("PID"), .key = "pid", .right = true},
-	    {.title = HS_N_("RESTARTS"), .key = "restarts", .right = true},
+		{.title = HS_N_("PROCESS"), .key = "name"},
+		{.title = HS_N_("TENANT"), .key = "tenant"},
+		{.title = HS_N_("STATE"), .key = "state"},
+		{.title = HS_N_("PID"), .key = "pid", .right = true},
+		{.title = HS_N_("RESTARTS"), .key = "restarts", .right = true},
 	};
 	if (json_array_size(processes) == 0)
 		return HS_EXIT_OK;

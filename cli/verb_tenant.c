@@ -11,11 +11,11 @@ static int tenant_seal(struct hs_cli *cli, int argc, char **argv);
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb tenant_verbs[] = {
-    {"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
-    {"tenant list", tenant_list, "", HS_N_("list the tenants and whether each is open")},
-    {"tenant info", tenant_info, "", HS_N_("what a sender needs: id and public key of the tenant")},
-    {"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
-    {"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
+	{"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
+	{"tenant list", tenant_list, "", HS_N_("list the tenants and whether each is open")},
+	{"tenant info", tenant_info, "", HS_N_("what a sender needs: id and public key of the tenant")},
+	{"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
+	{"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
 };
 
 static int tenant_add(struct hs_cli *cli, int argc, char **argv)
@@ -46,9 +46,9 @@ static int tenant_list(struct hs_cli *cli, int argc, char **argv)
 	if (hs_call_host(cli, "GET", "/v1/tenants", NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("NAME"), .key = "name"},
-	    {.title = HS_N_("STATE"), .key = "state"},
-	    {.title = HS_N_("ID"), .key = "id"},
+		{.title = HS_N_("NAME"), .key = "name"},
+		{.title = HS_N_("STATE"), .key = "state"},
+		{.title = HS_N_("ID"), .key = "id"},
 	};
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
 }

@@ -7,9 +7,9 @@ static int user_list(struct hs_cli *cli, int argc, char **argv);
 static int user_link(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb user_verbs[] = {
-    {"user add", user_add, "NAME [--display NAME]", HS_N_("add a user beside those of the policy file")},
-    {"user list", user_list, "", HS_N_("list the users")},
-    {"user link", user_link, "NAME", HS_N_("print a sign-in link: once, within 10 minutes")},
+	{"user add", user_add, "NAME [--display NAME]", HS_N_("add a user beside those of the policy file")},
+	{"user list", user_list, "", HS_N_("list the users")},
+	{"user link", user_link, "NAME", HS_N_("print a sign-in link: once, within 10 minutes")},
 };
 
 static int user_add(struct hs_cli *cli, int argc, char **argv)
@@ -43,10 +43,10 @@ static int user_list(struct hs_cli *cli, int argc, char **argv)
 	if (hs_call(cli, "GET", "/v1/admin/users", NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	static const struct hs_column columns[] = {
-	    {.title = HS_N_("NAME"), .key = "name"},
-	    {.title = HS_N_("DISPLAY"), .key = "display"},
-	    {.title = HS_N_("SUSPENDED"), .key = "suspended"},
-	    {.title = HS_N_("ID"), .key = "id"},
+		{.title = HS_N_("NAME"), .key = "name"},
+		{.title = HS_N_("DISPLAY"), .key = "display"},
+		{.title = HS_N_("SUSPENDED"), .key = "suspended"},
+		{.title = HS_N_("ID"), .key = "id"},
 	};
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
 }
