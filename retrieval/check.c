@@ -53,6 +53,22 @@ static void claim_finish(struct claim *c)
 	*c = (struct claim){0};
 }
 
+/* The bytes of an item's number at the start, which counts nothing: "1. ", "(2) ", "3、", "・4)". */
+static size_t item_number(const char *s, size_t n)
+{
+	size_t i = 0;
+	while (i < n && strchr(" (-*#", s[i]))
+		i++;
+	size_t digits = i;
+	while (i < n && i - digits < 3 && s[i] >= '0' && s[i] <= '9')
+		i++;
+	if (i == digits || i == n)
+		return 0;
+	if (n - i >= 3 && !strncmp(s + i, "、", 3))
+		return i + 3;
+	return (s[i] == '.' || s[i] == ')') && !(i + 1 < n && s[i + 1] >= '0' && s[i + 1] <= '9') ? i + 1 : 0;
+}
+
 static int claim_init(struct hs_tagger *t, const char *text, size_t n, struct claim *ret)
 {
 	struct claim c = {.end = (uint32_t)n};
@@ -62,8 +78,9 @@ static int claim_init(struct hs_tagger *t, const char *text, size_t n, struct cl
 	if (!rc && c.tokens.count > TOKENS_MAX)
 		rc = -EMSGSIZE;
 	if (!rc) {
+		size_t skip = item_number(c.norm.text, c.norm.len);
 		c.words = calloc(c.tokens.count + 1, sizeof(*c.words));
-		rc = c.words ? hs_quantities_find(c.norm.text, c.norm.len, &c.quantities) : -ENOMEM;
+		rc = c.words ? hs_quantities_find(c.norm.text + skip, c.norm.len - skip, &c.quantities) : -ENOMEM;
 	}
 	if (rc) {
 		claim_finish(&c);
@@ -240,7 +257,7 @@ static enum hs_check_why check_quantities(const struct claim *question, const st
 	for (size_t i = 0; i < s->quantities.count; i++) {
 		size_t times = 1;
 		for (size_t k = 0; k < i; k++)
-			times += q[k].value == q[i].value && q[k].unit == q[i].unit;
+			times += q[k].value == q[i].value && q[k].unit == q[i].unit && q[k].compare == q[i].compare;
 		enum hs_check_why why = quantity_in(w, &q[i], times);
 		if (why != HS_CHECK_SUPPORTED && !only_asked(question, &q[i], w))
 			return why;

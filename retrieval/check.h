@@ -5,7 +5,8 @@
  * A sentence is supported by a run of sentences of one passage that holds enough of its words, all of its numbers with their
  * units and comparators, all of its names, and does not say the opposite. Eras and western years, half and full width,
  * 午後3時 and 15時 are the same. What the sentence takes from the question is not held against it, but names and numbers
- * must not stand where the passage has others. This is a filter of form, not understanding: who did what to whom can still be exchanged unseen.
+ * must not stand where the passage has others. This is a filter of form, not understanding: who did what to whom can
+ * still be exchanged unseen.
  *
  * A check is made once a question over its evidence, and used by one thread. It copies what it keeps.
  */
