@@ -27,11 +27,20 @@ struct request { /* everything that lives as long as one transfer */
 	int event_rc;
 };
 
+/* One handle for the whole run: its connection is kept between requests. The program has one thread. */
+static CURL *kept;
+
+void hs_client_close(void)
+{
+	curl_easy_cleanup(kept); /* takes NULL */
+	kept = NULL;
+}
+
 static void request_finish(struct request *q)
 {
-	curl_slist_free_all(q->headers);
 	if (q->curl)
-		curl_easy_cleanup(q->curl);
+		curl_easy_reset(q->curl); /* lets go of the headers and buffers below */
+	curl_slist_free_all(q->headers);
 	hs_buf_finish(&q->url);
 	hs_buf_wipe(&q->token);
 	hs_buf_finish(&q->ca);
@@ -204,7 +213,9 @@ static int prepare_socket(const struct hs_cli *cli, enum route route, const char
 static int prepare(const struct hs_cli *cli, enum route route, const char *method, const char *path, const char *content_type,
 		   const void *data, size_t len, struct request *q, struct hs_err *err)
 {
-	*q = (struct request){.curl = curl_easy_init()};
+	if (!kept)
+		kept = curl_easy_init();
+	*q = (struct request){.curl = kept};
 	q->reply.limit = HS_REPLY_MAX;
 	q->line.limit = EVENT_MAX;
 	if (!q->curl)

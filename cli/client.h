@@ -51,6 +51,9 @@ int hs_call_person_stream(const struct hs_cli *cli, const char *path, json_t *bo
 /* The appliance's address without a slash at its end: --url, or what dir's web process wrote into run/url. Appended to out. */
 int hs_client_base(const struct hs_cli *cli, struct hs_buf *out, struct hs_err *err) HS_MUST_CHECK;
 
+/* End what is kept between requests; before the program exits. */
+void hs_client_close(void);
+
 /* Percent-encode a path segment or query value, appended to out. */
 int hs_url_escape(struct hs_buf *out, const char *s) HS_MUST_CHECK;
 

@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/client.h"
 
 static const struct hs_verb *const verbs[] = {
-	&hs_verb_init,	 &hs_verb_status, &hs_verb_tenant, &hs_verb_user,
-	&hs_verb_token,	 &hs_verb_policy, &hs_verb_search, &hs_verb_ask,
-	&hs_verb_audit,	 &hs_verb_model,
+	&hs_verb_init,   &hs_verb_status, &hs_verb_tenant, &hs_verb_user,  &hs_verb_token,
+	&hs_verb_policy, &hs_verb_search, &hs_verb_ask,    &hs_verb_audit, &hs_verb_model,
 };
 
 static int help(FILE *out)
@@ -85,6 +84,7 @@ int main(int argc, char **argv)
 			return HS_EXIT_FAILED;
 		}
 		int rc = verbs[i]->run(&cli, argc - 1, argv + 1);
+		hs_client_close();
 		curl_global_cleanup();
 		if (fflush(stdout) != 0 && rc == HS_EXIT_OK) {
 			perror("hisho: standard output");

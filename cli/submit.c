@@ -189,18 +189,23 @@ static int absolute(const char *path, char out[static PATH_MAX])
 	return k < 0 || k >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* The source of a path: opaque to everyone without the sender's key. */
-static int source_of(const struct hs_filer *f, const char *path, char ret[static SOURCE_LEN + 1], struct hs_err *err)
+/* The source behind a text: opaque to everyone without the sender's key. */
+static void source_of_text(const struct hs_filer *f, const char *text, char ret[static SOURCE_LEN + 1])
 {
-	char full[PATH_MAX];
 	uint8_t hash[32], mac[HS_SIGNER_MAC_LEN];
-	int rc = absolute(path, full);
-	if (rc < 0)
-		return hs_fail_errno(err, rc, "file.path", path);
-	crypto_generichash(hash, sizeof hash, (const uint8_t *)full, strlen(full), NULL, 0);
+	crypto_generichash(hash, sizeof hash, (const uint8_t *)text, strlen(text), NULL, 0);
 	hs_signer_content_mac(f->signer, "source", 6, hash, mac);
 	memcpy(ret, "src_", 4);
 	hs_base32(mac, sizeof mac, ret + 4);
+}
+
+static int source_of(const struct hs_filer *f, const char *path, char ret[static SOURCE_LEN + 1], struct hs_err *err)
+{
+	char full[PATH_MAX];
+	int rc = absolute(path, full);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "file.path", path);
+	source_of_text(f, full, ret);
 	return 0;
 }
 
@@ -296,69 +301,80 @@ static int read_document(const char *path, struct hs_buf *content, struct hs_err
 	return rc < 0 ? hs_fail_errno(err, rc, "file.read", path) : 0;
 }
 
-int hs_filer_seal(struct hs_filer *f, const char *path, const char *name, const struct hs_filing *where, bool again,
-		  struct hs_buf *manifest, struct hs_buf *ciphertext, struct hs_err *err)
+/* source is set in m already. */
+static int seal(struct hs_filer *f, struct hs_manifest *m, const char *name, const char *title, size_t title_len,
+		const void *content, size_t len, const struct hs_filing *where, bool again, struct hs_buf *manifest,
+		struct hs_buf *ciphertext, struct hs_err *err)
 {
-	struct hs_manifest m = {.operation = HS_MANIFEST_PUT, .tenant = f->tenant, .submission = hs_id_new("sub_")};
-	int rc = source_of(f, path, m.source, err);
+	int rc = copy_label(m->collection, sizeof m->collection, where->collection, "collection", err);
 	if (rc == 0)
-		rc = copy_label(m.collection, sizeof m.collection, where->collection, "collection", err);
+		rc = copy_label(m->level, sizeof m->level, where->level, "level", err);
 	if (rc == 0)
-		rc = copy_label(m.level, sizeof m.level, where->level, "level", err);
-	if (rc == 0)
-		rc = copy_label(m.access_list, sizeof m.access_list, where->list, "list", err);
+		rc = copy_label(m->access_list, sizeof m->access_list, where->list, "list", err);
 	if (rc < 0)
 		return rc;
-
-	HS_BUF_AUTO content = HS_BUF_INIT;
-	rc = read_document(path, &content, err);
-	if (rc < 0)
-		goto wipe;
 	uint8_t hash[32];
-	crypto_generichash(hash, sizeof hash, content.data, content.len, NULL, 0);
-	const struct filed *before = look_up(f, m.source);
+	crypto_generichash(hash, sizeof hash, content, len, NULL, 0);
+	const struct filed *before = look_up(f, m->source);
 	char mac[MAC_TEXT_LEN + 1];
-	state_mac(f, m.source, hash, where, mac);
-	if (before && !again && strcmp(before->mac, mac) == 0) {
-		rc = HS_UNCHANGED;
-		goto wipe;
-	}
+	state_mac(f, m->source, hash, where, mac);
+	if (before && !again && strcmp(before->mac, mac) == 0)
+		return HS_UNCHANGED;
 
-	const char *file = strrchr(name, '/');
-	file = file ? file + 1 : name;
-	const char *dot = strrchr(file, '.');
 	const char *media = media_of(name);
 	struct hs_payload payload = {
 		.name = name,
 		.name_len = strlen(name),
-		.title = file,
-		.title_len = dot && dot > file ? (size_t)(dot - file) : strlen(file),
+		.title = title,
+		.title_len = title_len,
 		.media = media,
 		.media_len = strlen(media),
-		.content = content.data,
-		.content_len = content.len,
+		.content = content,
+		.content_len = len,
 	};
 	rc = encrypt(f, &payload, ciphertext, err);
-	if (rc < 0) {
-		rc = hs_fail_errno(err, rc, "file.seal", path);
-		goto wipe;
-	}
-	m.created = hs_now_ms();
-	m.expires = m.created + HS_SUBMISSION_LIFE_MS;
-	m.document_expires = where->expires;
-	m.sequence = next_sequence(before, m.created);
-	m.length = ciphertext->len;
-	crypto_generichash(m.hash, sizeof m.hash, ciphertext->data, ciphertext->len, NULL, 0);
-	hs_signer_content_mac(f->signer, m.source, strlen(m.source), hash, m.content_mac);
-	rc = hs_manifest_sign(&m, f->signer, manifest, err);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "file.seal", name);
+	m->created = hs_now_ms();
+	m->expires = m->created + HS_SUBMISSION_LIFE_MS;
+	m->document_expires = where->expires;
+	m->sequence = next_sequence(before, m->created);
+	m->length = ciphertext->len;
+	crypto_generichash(m->hash, sizeof m->hash, ciphertext->data, ciphertext->len, NULL, 0);
+	hs_signer_content_mac(f->signer, m->source, strlen(m->source), hash, m->content_mac);
+	rc = hs_manifest_sign(m, f->signer, manifest, err);
 	if (rc == 0) {
-		f->pending.sequence = m.sequence;
-		memcpy(f->pending.source, m.source, sizeof f->pending.source);
+		f->pending.sequence = m->sequence;
+		memcpy(f->pending.source, m->source, sizeof f->pending.source);
 		memcpy(f->pending.mac, mac, sizeof mac);
 	}
-wipe:
+	return rc;
+}
+
+int hs_filer_seal(struct hs_filer *f, const char *path, const char *name, const struct hs_filing *where, bool again,
+		  struct hs_buf *manifest, struct hs_buf *ciphertext, struct hs_err *err)
+{
+	struct hs_manifest m = {.operation = HS_MANIFEST_PUT, .tenant = f->tenant, .submission = hs_id_new("sub_")};
+	HS_BUF_AUTO content = HS_BUF_INIT;
+	int rc = source_of(f, path, m.source, err);
+	if (rc == 0)
+		rc = read_document(path, &content, err);
+	const char *file = strrchr(name, '/');
+	file = file ? file + 1 : name;
+	const char *dot = strrchr(file, '.');
+	size_t title_len = dot && dot > file ? (size_t)(dot - file) : strlen(file);
+	if (rc == 0)
+		rc = seal(f, &m, name, file, title_len, content.data, content.len, where, again, manifest, ciphertext, err);
 	hs_buf_wipe(&content);
 	return rc;
+}
+
+int hs_filer_seal_text(struct hs_filer *f, const char *name, const char *title, const char *text, const struct hs_filing *where,
+		       struct hs_buf *manifest, struct hs_buf *ciphertext, struct hs_err *err)
+{
+	struct hs_manifest m = {.operation = HS_MANIFEST_PUT, .tenant = f->tenant, .submission = hs_id_new("sub_")};
+	source_of_text(f, name, m.source);
+	return seal(f, &m, name, title, strlen(title), text, strlen(text), where, false, manifest, ciphertext, err);
 }
 
 int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manifest, struct hs_err *err)

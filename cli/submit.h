@@ -43,6 +43,10 @@ enum hs_file_result {
 int hs_filer_seal(struct hs_filer *f, const char *path, const char *name, const struct hs_filing *where, bool again,
 		  struct hs_buf *manifest, struct hs_buf *ciphertext, struct hs_err *err) HS_MUST_CHECK;
 
+/* The same for a text that is no file: name is the source, too. HS_UNCHANGED as above. */
+int hs_filer_seal_text(struct hs_filer *f, const char *name, const char *title, const char *text, const struct hs_filing *where,
+		       struct hs_buf *manifest, struct hs_buf *ciphertext, struct hs_err *err) HS_MUST_CHECK;
+
 /* A signed manifest that takes the document of path back. The file need not exist any more. */
 int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manifest, struct hs_err *err) HS_MUST_CHECK;
 
