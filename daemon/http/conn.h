@@ -73,7 +73,7 @@ struct connection {
 	bool begun, head_sent, chunked, bodiless;
 	bool choked;       /* the handler is owed a writable() */
 	uint16_t status;
-	struct hs_buf head; /* of the answer: kept until the framing is known */
+	struct hs_buf head; /* of the answer: kept until the framing is known; then scratch for a piece that is being written */
 };
 
 struct hs_http_server {

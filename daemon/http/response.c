@@ -43,8 +43,15 @@ static int put_head(struct connection *c, const struct hs_msg_http_response *h)
 	return rc;
 }
 
-/* The framing is known: send the head. whole: the length of an answer that comes at once, or -1. */
-static int send_head(struct connection *c, int64_t whole)
+/* Send what lies in the scratch buffer: one write, so one TLS record where it fits. */
+static void send_scratch(struct connection *c)
+{
+	hs_http_conn_write(c, c->head.data, c->head.len);
+	hs_buf_wipe(&c->head); /* a head may carry a session's cookie */
+}
+
+/* The framing is known: finish the head in the scratch buffer. whole: the length of an answer that comes at once, or -1. */
+static int end_head(struct connection *c, int64_t whole)
 {
 	int rc = 0;
 	c->head_sent = true;
@@ -62,21 +69,21 @@ static int send_head(struct connection *c, int64_t whole)
 	}
 	if (rc == 0 && !c->keep_alive)
 		rc = hs_buf_append_str(&c->head, "Connection: close\r\n");
-	if (rc == 0)
-		rc = hs_buf_append_str(&c->head, "\r\n");
-	if (rc == 0)
-		hs_http_conn_write(c, c->head.data, c->head.len);
-	hs_buf_wipe(&c->head); /* it may carry a session's cookie */
-	return rc;
+	return rc < 0 ? rc : hs_buf_append_str(&c->head, "\r\n");
 }
 
-static void send_chunk(struct connection *c, const void *data, size_t len)
+static int put_content(struct connection *c, const void *data, size_t len, bool last)
 {
-	char size[24];
-	int n = snprintf(size, sizeof size, "%zx\r\n", len);
-	hs_http_conn_write(c, size, (size_t)n);
-	hs_http_conn_write(c, data, len);
-	hs_http_conn_write(c, "\r\n", 2);
+	int rc = 0;
+	if (c->head_only || c->bodiless)
+		return 0;
+	if (c->chunked && len > 0)
+		rc = hs_buf_printf(&c->head, "%zx\r\n", len);
+	if (rc == 0)
+		rc = hs_buf_append(&c->head, data, len);
+	if (rc == 0 && c->chunked && len > 0)
+		rc = hs_buf_append_str(&c->head, "\r\n");
+	return rc == 0 && c->chunked && last ? hs_buf_append_str(&c->head, "0\r\n\r\n") : rc;
 }
 
 static int begin(struct hs_responder *r, const struct hs_msg_http_response *h)
@@ -88,8 +95,10 @@ static int begin(struct hs_responder *r, const struct hs_msg_http_response *h)
 	c->status = h->status;
 	c->bodiless = h->status == 204 || h->status == 304;
 	int rc = put_head(c, h);
-	if (rc == 0 && h->stream)
-		rc = send_head(c, -1);
+	if (rc == 0 && h->stream) {
+		rc = end_head(c, -1);
+		send_scratch(c);
+	}
 	if (rc < 0)
 		c->kill = true;
 	hs_http_conn_leave(c);
@@ -107,15 +116,11 @@ static int content(struct hs_responder *r, const void *data, size_t len, bool la
 	hs_http_conn_enter(c);
 	int rc = 0;
 	if (!c->head_sent)
-		rc = send_head(c, last ? (int64_t)len : -1);
-	if (rc == 0 && len > 0 && !c->head_only && !c->bodiless) {
-		if (c->chunked)
-			send_chunk(c, data, len);
-		else
-			hs_http_conn_write(c, data, len);
-	}
-	if (rc == 0 && last && c->chunked && !c->head_only)
-		hs_http_conn_write(c, "0\r\n\r\n", 5);
+		rc = end_head(c, last ? (int64_t)len : -1);
+	if (rc == 0)
+		rc = put_content(c, data, len, last);
+	if (rc == 0)
+		send_scratch(c);
 	c->over = last;
 	if (rc < 0)
 		c->kill = true;
