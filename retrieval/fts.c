@@ -9,13 +9,13 @@
 
 /* --- the tokenizer --- */
 
-struct module { /* one a connection; freed with it */
+struct hs_fts { /* one a connection; freed with it */
 	struct hs_analyzer *analyzer;
 	struct hs_fts_memo memos[HS_FTS_MEMOS];
 };
 
 struct instance { /* one a table of a connection */
-	struct module *module;
+	struct hs_fts *module;
 	struct hs_tagger *tagger;
 	struct hs_tokens tokens;
 };
@@ -33,7 +33,7 @@ static void instance_delete(Fts5Tokenizer *p)
 
 static int instance_create(void *context, const char **args, int n_args, Fts5Tokenizer **ret)
 {
-	struct module *module = context;
+	struct hs_fts *module = context;
 	struct instance *t = calloc(1, sizeof(*t));
 
 	if (!t)
@@ -85,33 +85,9 @@ static int instance_tokenize(Fts5Tokenizer *p, void *context, int flags, const c
 	}
 }
 
-static const char module_name[] = "hisho fts module";
-
 static void module_free(void *p)
 {
 	free(p);
-}
-
-/* SQLite 3.40 has no slot for a client's own pointer on a connection, so a function that only we can call carries it. */
-static void module_pointer(sqlite3_context *context, int argc, sqlite3_value **argv)
-{
-	struct module **slot = sqlite3_value_pointer(argv[0], module_name);
-
-	if (slot)
-		*slot = sqlite3_user_data(context);
-}
-
-static struct module *module_of(sqlite3 *db)
-{
-	struct module *module = NULL;
-	sqlite3_stmt *st = NULL;
-
-	if (sqlite3_prepare_v2(db, "SELECT hisho_fts_module(?1)", -1, &st, NULL) == SQLITE_OK) {
-		(void)sqlite3_bind_pointer(st, 1, &module, module_name, NULL);
-		(void)sqlite3_step(st);
-	}
-	(void)sqlite3_finalize(st);
-	return module;
 }
 
 static fts5_api *api_of(sqlite3 *db)
@@ -127,11 +103,11 @@ static fts5_api *api_of(sqlite3 *db)
 	return api;
 }
 
-int hs_fts_register(sqlite3 *db, struct hs_analyzer *analyzer, struct hs_err *err)
+int hs_fts_register(sqlite3 *db, struct hs_analyzer *analyzer, struct hs_fts **ret, struct hs_err *err)
 {
 	fts5_tokenizer methods = {.xCreate = instance_create, .xDelete = instance_delete, .xTokenize = instance_tokenize};
 	fts5_api *api = api_of(db);
-	struct module *module;
+	struct hs_fts *module;
 
 	if (!api || api->iVersion < 2)
 		return hs_fail(err, EIO, "store.fts5", HS_N_("Install a libsqlite3 that has FTS5."), "%s", sqlite3_libversion());
@@ -139,21 +115,18 @@ int hs_fts_register(sqlite3 *db, struct hs_analyzer *analyzer, struct hs_err *er
 	if (!module)
 		return -ENOMEM;
 	module->analyzer = analyzer;
-	/* The function owns the module: it is freed when the connection closes, also where this call fails. */
-	if (sqlite3_create_function_v2(db, "hisho_fts_module", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, module, module_pointer, NULL,
-				       NULL, module_free) != SQLITE_OK)
+	if (api->xCreateTokenizer(api, "hisho", module, &methods, module_free) != SQLITE_OK) {
+		free(module); /* a registration that fails does not take it over */
 		return -ENOMEM;
-	if (api->xCreateTokenizer(api, "hisho", module, &methods, NULL) != SQLITE_OK)
-		return -ENOMEM;
+	}
+	if (ret)
+		*ret = module;
 	return 0;
 }
 
-void hs_fts_remember(sqlite3 *db, const struct hs_fts_memo memos[static HS_FTS_MEMOS])
+void hs_fts_remember(struct hs_fts *fts, const struct hs_fts_memo memos[static HS_FTS_MEMOS])
 {
-	struct module *module = module_of(db);
-
-	if (module)
-		memcpy(module->memos, memos, sizeof(module->memos));
+	memcpy(fts->memos, memos, sizeof(fts->memos));
 }
 
 /* --- the language of questions --- */

@@ -26,7 +26,8 @@
  * Register the tokenizer "hisho" on a connection: once on each, before its tables are touched. The analyzer outlives the
  * connection. -EIO where this SQLite has no FTS5 ("store.fts5").
  */
-int hs_fts_register(sqlite3 *db, struct hs_analyzer *analyzer, struct hs_err *err) HS_MUST_CHECK;
+struct hs_fts; /* lives and goes with the connection; ret may be NULL */
+int hs_fts_register(sqlite3 *db, struct hs_analyzer *analyzer, struct hs_fts **ret, struct hs_err *err) HS_MUST_CHECK;
 
 /*
  * Words that the caller has just made of a text, so that the insert that follows does not make them again. They are used
@@ -38,7 +39,7 @@ struct hs_fts_memo {
 	const struct hs_tokens *tokens;
 };
 #define HS_FTS_MEMOS 2 /* the columns */
-void hs_fts_remember(sqlite3 *db, const struct hs_fts_memo memos[static HS_FTS_MEMOS]);
+void hs_fts_remember(struct hs_fts *fts, const struct hs_fts_memo memos[static HS_FTS_MEMOS]);
 
 /*
  * A person's question to an FTS5 expression, appended to out; plain (or NULL) receives the words without operators, for

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/buf.h"
 #include "policy/classes.h"
 #include "retrieval/index.h"
 #include "retrieval/rank.h"
@@ -18,9 +19,11 @@ struct hs_store {
 	struct hs_analyzer *analyzer;
 	struct hs_store_options options;
 	sqlite3 *db;
+	struct hs_fts *fts; /* of db */
 	struct hs_statements statements;
 	struct hs_tagger *tagger;
-	struct hs_tokens head_words, text_words, bigrams;
+	struct hs_buf head; /* whose tokens head_words and head_bigrams hold */
+	struct hs_tokens head_words, head_bigrams, text_words, text_bigrams;
 
 	pthread_mutex_t lock;   /* of live, counters */
 	struct hs_index *live;  /* what searches take */

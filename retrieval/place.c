@@ -68,13 +68,20 @@ int hs_store_allocate(struct hs_store *s, uint32_t class_id, uint32_t n, uint32_
 	return 0;
 }
 
-static int tokenise(struct hs_store *s, const char *text, size_t len, struct hs_tokens *tokens, bool words)
+/* Words and bigrams of a head, which passages that follow each other often share. */
+static int tokenise_head(struct hs_store *s, const char *head, size_t len)
 {
-	tokens->count = 0;
-	tokens->terms_len = 0;
+	int rc;
+
+	if (s->head.len == len && len > 0 && memcmp(s->head.data, head, len) == 0)
+		return 0;
+	s->head.len = 0;
+	hs_tokens_clear(&s->head_words);
+	hs_tokens_clear(&s->head_bigrams);
 	if (len == 0)
 		return 0;
-	return words ? hs_tokenize_words(s->tagger, text, len, tokens) : hs_tokenize_bigrams(text, len, tokens);
+	rc = hs_tokenize(s->tagger, head, len, &s->head_words, &s->head_bigrams);
+	return rc < 0 ? rc : hs_buf_append(&s->head, head, len);
 }
 
 static int build_field(struct hs_store *s, enum hs_field field, const struct hs_tokens *tokens, uint32_t *length)
@@ -95,33 +102,30 @@ static int build_field(struct hs_store *s, enum hs_field field, const struct hs_
 
 int hs_store_index_chunk(struct hs_store *s, struct hs_placed *p, struct hs_err *err)
 {
-	int rc = tokenise(s, p->head, p->head_len, &s->head_words, true);
+	int rc = tokenise_head(s, p->head, p->head_len);
 
+	hs_tokens_clear(&s->text_words);
+	hs_tokens_clear(&s->text_bigrams);
 	p->length[HS_FIELD_WORDS] = p->length[HS_FIELD_BIGRAMS] = 0;
+	if (rc == 0 && p->text_len > 0)
+		rc = hs_tokenize(s->tagger, p->text, p->text_len, &s->text_words, &s->text_bigrams);
 	if (rc == 0)
 		rc = build_field(s, HS_FIELD_WORDS, &s->head_words, &p->length[HS_FIELD_WORDS]);
 	if (rc == 0)
-		rc = tokenise(s, p->text, p->text_len, &s->text_words, true);
-	if (rc == 0)
 		rc = build_field(s, HS_FIELD_WORDS, &s->text_words, &p->length[HS_FIELD_WORDS]);
 	if (rc == 0)
-		rc = tokenise(s, p->head, p->head_len, &s->bigrams, false);
+		rc = build_field(s, HS_FIELD_BIGRAMS, &s->head_bigrams, &p->length[HS_FIELD_BIGRAMS]);
 	if (rc == 0)
-		rc = build_field(s, HS_FIELD_BIGRAMS, &s->bigrams, &p->length[HS_FIELD_BIGRAMS]);
-	if (rc == 0)
-		rc = tokenise(s, p->text, p->text_len, &s->bigrams, false);
-	if (rc == 0)
-		rc = build_field(s, HS_FIELD_BIGRAMS, &s->bigrams, &p->length[HS_FIELD_BIGRAMS]);
-	if (rc == 0)
-		rc = hs_postings_builder_end(s->builder, p->ordinal);
+		rc = build_field(s, HS_FIELD_BIGRAMS, &s->text_bigrams, &p->length[HS_FIELD_BIGRAMS]);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "index.words", "a passage");
+	hs_postings_builder_end(s->builder, p->ordinal);
 	s->builder_chunks++;
-	hs_fts_remember(s->db, (const struct hs_fts_memo[HS_FTS_MEMOS]){{p->head, p->head_len, &s->head_words},
+	hs_fts_remember(s->fts, (const struct hs_fts_memo[HS_FTS_MEMOS]){{p->head, p->head_len, &s->head_words},
 									{p->text, p->text_len, &s->text_words}});
 	rc = hs_execute(&s->statements, err, "INSERT INTO chunks_fts(rowid, head, text) VALUES(?1, ?2, ?3)", "itt",
 			(int64_t)p->ordinal, p->head, p->text);
-	hs_fts_remember(s->db, (const struct hs_fts_memo[HS_FTS_MEMOS]){{0}});
+	hs_fts_remember(s->fts, (const struct hs_fts_memo[HS_FTS_MEMOS]){{0}});
 	return rc;
 }
 

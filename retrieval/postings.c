@@ -307,6 +307,7 @@ int hs_segment_decode(const void *data, size_t len, uint32_t ordinals, struct hs
 
 struct builder_term {
 	uint32_t at, len, hash;
+	uint32_t last; /* its latest posting + 1: of the open chunk where it lies beyond the field's `open` */
 };
 
 struct builder_posting {
@@ -321,10 +322,9 @@ struct builder_field {
 	size_t slots;
 	char *bytes;
 	size_t n_bytes, cap_bytes;
-	uint32_t *chunk; /* the terms of the open chunk, one an occurrence */
-	size_t n_chunk, cap_chunk;
 	struct builder_posting *postings;
 	size_t n_postings, cap_postings;
+	size_t open; /* first posting of the open chunk: its ordinal is not known yet */
 };
 
 struct hs_postings_builder {
@@ -358,7 +358,6 @@ static void builder_field_finish(struct builder_field *f)
 	free(f->terms);
 	free(f->table);
 	free(f->bytes);
-	free(f->chunk);
 	free(f->postings);
 	*f = (struct builder_field){0};
 }
@@ -432,7 +431,7 @@ static int intern(struct builder_field *f, const char *term, size_t len, uint32_
 int hs_postings_builder_add(struct hs_postings_builder *b, enum hs_field field, const char *term, size_t len)
 {
 	struct builder_field *f = &b->field[field];
-	uint32_t id;
+	uint32_t id, last;
 	int rc;
 
 	if (len == 0 || len > HS_TERM_MAX)
@@ -440,42 +439,28 @@ int hs_postings_builder_add(struct hs_postings_builder *b, enum hs_field field, 
 	rc = intern(f, term, len, &id);
 	if (rc < 0)
 		return rc;
-	if (grow((void **)&f->chunk, &f->cap_chunk, f->n_chunk + 1, sizeof(*f->chunk)) < 0)
+	last = f->terms[id].last;
+	if (last > f->open) { /* again in this chunk */
+		f->postings[last - 1].tf = (uint8_t)HS_MIN(f->postings[last - 1].tf + 1, 255);
+		return 0;
+	}
+	if (f->n_postings >= UINT32_MAX - 1)
+		return -EFBIG;
+	if (grow((void **)&f->postings, &f->cap_postings, f->n_postings + 1, sizeof(*f->postings)) < 0)
 		return -ENOMEM;
-	f->chunk[f->n_chunk++] = id;
+	f->postings[f->n_postings++] = (struct builder_posting){.term = id, .tf = 1};
+	f->terms[id].last = (uint32_t)f->n_postings;
 	return 0;
 }
 
-static int u32_compare(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-int hs_postings_builder_end(struct hs_postings_builder *b, uint32_t ordinal)
+void hs_postings_builder_end(struct hs_postings_builder *b, uint32_t ordinal)
 {
 	for (int i = 0; i < HS_FIELDS; i++) {
 		struct builder_field *f = &b->field[i];
 
-		if (f->n_chunk > 1)
-			qsort(f->chunk, f->n_chunk, sizeof(*f->chunk), u32_compare);
-		if (f->n_postings + f->n_chunk > UINT32_MAX)
-			return -EFBIG;
-		if (grow((void **)&f->postings, &f->cap_postings, f->n_postings + f->n_chunk, sizeof(*f->postings)) < 0)
-			return -ENOMEM;
-		for (size_t at = 0; at < f->n_chunk;) {
-			size_t end = at + 1;
-
-			while (end < f->n_chunk && f->chunk[end] == f->chunk[at])
-				end++;
-			f->postings[f->n_postings++] = (struct builder_posting){
-				.term = f->chunk[at], .ordinal = ordinal, .tf = (uint8_t)HS_MIN(end - at, (size_t)255)};
-			at = end;
-		}
-		f->n_chunk = 0;
+		for (; f->open < f->n_postings; f->open++)
+			f->postings[f->open].ordinal = ordinal;
 	}
-	return 0;
 }
 
 bool hs_postings_builder_empty(const struct hs_postings_builder *b)
@@ -487,9 +472,44 @@ static int posting_compare(const void *a, const void *b)
 {
 	const struct builder_posting *x = a, *y = b;
 
-	if (x->term != y->term)
-		return (x->term > y->term) - (x->term < y->term);
 	return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
+}
+
+/*
+ * Postings in the order of the terms' ranks, ascending within each. Counting keeps the order in which they came, and chunks
+ * mostly come in ascending ordinals: few terms are left to sort.
+ */
+static int sort_postings(struct builder_field *b, const uint32_t *rank)
+{
+	uint32_t *at = calloc(b->n_terms + 2, sizeof(*at));
+	struct builder_posting *sorted = malloc((b->n_postings + 1) * sizeof(*sorted));
+
+	if (!at || !sorted) {
+		free(at);
+		free(sorted);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < b->n_postings; i++) {
+		b->postings[i].term = rank[b->postings[i].term];
+		at[b->postings[i].term + 1]++;
+	}
+	for (size_t t = 0; t < b->n_terms; t++)
+		at[t + 1] += at[t];
+	for (size_t i = 0; i < b->n_postings; i++)
+		sorted[at[b->postings[i].term]++] = b->postings[i];
+	free(at);
+	free(b->postings);
+	b->postings = sorted;
+	b->cap_postings = b->n_postings + 1;
+	for (size_t first = 0, end; first < b->n_postings; first = end) {
+		bool ascending = true;
+
+		for (end = first + 1; end < b->n_postings && sorted[end].term == sorted[first].term; end++)
+			ascending = ascending && sorted[end - 1].ordinal < sorted[end].ordinal;
+		if (!ascending)
+			qsort(sorted + first, end - first, sizeof(*sorted), posting_compare);
+	}
+	return 0;
 }
 
 /* qsort has no argument for the bytes that the terms point into: they are sorted through pairs. */
@@ -555,10 +575,9 @@ static int finish_field(struct builder_field *b, struct hs_field_postings *f)
 	qsort(sorted, b->n_terms, sizeof(*sorted), sort_term_compare);
 	for (size_t i = 0; i < b->n_terms; i++)
 		rank[sorted[i].id] = (uint32_t)i;
-	for (size_t i = 0; i < b->n_postings; i++)
-		b->postings[i].term = rank[b->postings[i].term];
-	if (b->n_postings > 1)
-		qsort(b->postings, b->n_postings, sizeof(*b->postings), posting_compare);
+	rc = sort_postings(b, rank);
+	if (rc < 0)
+		goto out;
 	groups = count_groups(b->postings, b->n_postings);
 	rc = field_alloc(f, (uint32_t)b->n_terms, (uint32_t)groups, (uint32_t)b->n_postings, b->n_bytes);
 	if (rc < 0)
@@ -579,7 +598,7 @@ int hs_postings_builder_finish(struct hs_postings_builder *b, struct hs_segment 
 	int rc = s ? 0 : -ENOMEM;
 
 	for (int i = 0; rc == 0 && i < HS_FIELDS; i++) {
-		hs_assert(b->field[i].n_chunk == 0);
+		hs_assert(b->field[i].open == b->field[i].n_postings);
 		rc = finish_field(&b->field[i], &s->field[i]);
 	}
 	if (rc < 0) {

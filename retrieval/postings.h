@@ -70,7 +70,7 @@ void hs_postings_builder_destroy(struct hs_postings_builder *b); /* takes NULL *
 
 /* One occurrence of a term in the chunk that hs_postings_builder_end closes. Terms over HS_TERM_MAX are passed over. */
 int hs_postings_builder_add(struct hs_postings_builder *b, enum hs_field field, const char *term, size_t len) HS_MUST_CHECK;
-int hs_postings_builder_end(struct hs_postings_builder *b, uint32_t ordinal) HS_MUST_CHECK;
+void hs_postings_builder_end(struct hs_postings_builder *b, uint32_t ordinal);
 bool hs_postings_builder_empty(const struct hs_postings_builder *b);
 
 /* Make the segment of what was added; the builder is empty afterwards. */

@@ -21,7 +21,7 @@ static int connect_db(struct hs_store *s, bool writer, sqlite3 **ret, struct hs_
 	(void)sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
 	rc = hs_schema_prepare(db, err);
 	if (rc == 0)
-		rc = hs_fts_register(db, s->analyzer, err);
+		rc = hs_fts_register(db, s->analyzer, writer ? &s->fts : NULL, err);
 	if (rc < 0) {
 		(void)sqlite3_close_v2(db);
 		return rc;
@@ -73,7 +73,9 @@ void hs_store_close(struct hs_store *s)
 	hs_tagger_destroy(s->tagger);
 	hs_tokens_finish(&s->head_words);
 	hs_tokens_finish(&s->text_words);
-	hs_tokens_finish(&s->bigrams);
+	hs_tokens_finish(&s->head_bigrams);
+	hs_tokens_finish(&s->text_bigrams);
+	hs_buf_wipe(&s->head);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);
 }
