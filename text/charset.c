@@ -251,6 +251,24 @@ static bool broken_utf8(const uint8_t *data, size_t n, size_t *ret_bad)
 	return bad > 0 && good >= bad * 10;
 }
 
+/*
+ * Valid UTF-8 with several characters of three bytes, as kana and kanji are: bytes of another charset do not fall so by
+ * chance, so a declaration that says otherwise is wrong. (Two-byte ones do: half-width katakana of CP932.)
+ */
+static bool surely_utf8(const uint8_t *data, size_t n)
+{
+	size_t threes = 0;
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		size_t len = hs_utf8_decode((const char *)data + i, n - i, &cp);
+		if (len == 0)
+			return false;
+		threes += len == 3;
+		i += len;
+	}
+	return threes >= 3;
+}
+
 static size_t bom(const uint8_t *data, size_t n, const char **ret_charset)
 {
 	if (n >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
@@ -309,7 +327,7 @@ int hs_charset_decode(const uint8_t *data, size_t n, const char *hint, struct hs
 		const char *order[5] = {0};
 		size_t count = 0;
 		if (!nul) {
-			order[count++] = known(hint);
+			order[count++] = surely_utf8(data, n) ? utf8 : known(hint);
 			order[count++] = has_jis_escape(data, n) ? iso2022jp : NULL;
 			order[count++] = utf8;
 			if (!broken_utf8(data, n, &bad)) {

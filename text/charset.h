@@ -14,7 +14,8 @@
 
 /*
  * Decode n bytes to UTF-8, appended to out (respecting its limit). hint: a declared charset ("Shift_JIS", from HTML or
- * a header) tried before the others but for a BOM, or NULL. On success *ret_charset names what was used (static string).
+ * a header) tried before the others but for a BOM, or NULL; what is UTF-8 beyond chance is UTF-8 whatever it declares. On
+ * success *ret_charset names what was used (static string).
  * -EILSEQ ("doc.charset") where no charset fits, "doc.binary" where NUL bytes or control characters say that this is no
  * text; -EMSGSIZE past out's limit. On failure out is as it was.
  */

@@ -184,15 +184,40 @@ static bool is_block(GumboTag tag)
 	return false;
 }
 
-static bool is_skipped(GumboTag tag)
+/* style="display: none", with any spaces */
+static bool style_hides(const char *style)
 {
+	char squeezed[256];
+	size_t n = 0;
+	for (; *style && n + 1 < sizeof squeezed; style++) {
+		if (*style != ' ' && *style != '\t' && *style != '\n')
+			squeezed[n++] = (char)((*style >= 'A' && *style <= 'Z') ? *style | 0x20 : *style);
+	}
+	squeezed[n] = '\0';
+	return strstr(squeezed, "display:none") || strstr(squeezed, "visibility:hidden");
+}
+
+/* What a reader of the page does not see must not be cited to them, nor whispered to a model. */
+static bool is_hidden(const GumboElement *e)
+{
+	const GumboAttribute *style = gumbo_get_attribute(&e->attributes, "style");
+	return gumbo_get_attribute(&e->attributes, "hidden") || (style && style_hides(style->value));
+}
+
+static bool is_skipped(const GumboElement *e)
+{
+	GumboTag tag = e->tag;
+	if (is_hidden(e))
+		return true;
 	return tag == GUMBO_TAG_SCRIPT || tag == GUMBO_TAG_STYLE || tag == GUMBO_TAG_NOSCRIPT || tag == GUMBO_TAG_TEMPLATE ||
 	       tag == GUMBO_TAG_IFRAME || tag == GUMBO_TAG_OBJECT || tag == GUMBO_TAG_SVG || tag == GUMBO_TAG_MATH ||
 	       tag == GUMBO_TAG_TEXTAREA || tag == GUMBO_TAG_SELECT || tag == GUMBO_TAG_RP || tag == GUMBO_TAG_RT;
 }
 
-static void open_row(struct walk *w, const GumboElement *e)
+static void open_row(struct walk *w, const GumboNode *node)
 {
+	const GumboElement *e = &node->v.element;
+	const GumboNode *parent = node->parent;
 	w->row++;
 	w->cells = 0;
 	size_t heads = 0, datas = 0;
@@ -201,14 +226,15 @@ static void open_row(struct walk *w, const GumboElement *e)
 		heads += child->type == GUMBO_NODE_ELEMENT && child->v.element.tag == GUMBO_TAG_TH;
 		datas += child->type == GUMBO_NODE_ELEMENT && child->v.element.tag == GUMBO_TAG_TD;
 	}
-	w->header_row = heads > 0 && datas == 0;
+	bool in_head = parent && parent->type == GUMBO_NODE_ELEMENT && parent->v.element.tag == GUMBO_TAG_THEAD;
+	w->header_row = in_head || (heads > 0 && datas == 0);
 }
 
 static void open_element(struct walk *w, const GumboNode *node)
 {
 	const GumboElement *e = &node->v.element;
 	GumboTag tag = e->tag;
-	w->skip += is_skipped(tag);
+	w->skip += is_skipped(e);
 	w->head += tag == GUMBO_TAG_HEAD;
 	if (tag == GUMBO_TAG_TITLE && w->head && e->children.length) {
 		const GumboNode *child = e->children.data[0];
@@ -243,7 +269,7 @@ static void open_element(struct walk *w, const GumboNode *node)
 	if (tag == GUMBO_TAG_DD)
 		w->like.level = w->list;
 	if (tag == GUMBO_TAG_TR) {
-		open_row(w, e);
+		open_row(w, node);
 		w->like = (struct hs_block){.kind = w->header_row ? HS_BLOCK_TABLE_HEADER : HS_BLOCK_TABLE_ROW};
 	}
 }
@@ -252,7 +278,7 @@ static void close_element(struct walk *w, const GumboNode *node)
 {
 	GumboTag tag = node->v.element.tag;
 	bool hidden = w->skip || w->head;
-	w->skip -= is_skipped(tag);
+	w->skip -= is_skipped(&node->v.element);
 	w->head -= tag == GUMBO_TAG_HEAD;
 	if (hidden)
 		return;

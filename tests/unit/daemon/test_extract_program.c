@@ -133,6 +133,7 @@ static void test_pdf(void **state)
 	assert_int_equal(d.n_pages, 1);
 	assert_int_equal(d.blocks[0].page, 1);
 	assert_true(d.blocks[0].box[0] > 15 && d.blocks[0].box[0] < 25 && d.blocks[0].box[2] > 60);
+	assert_true(d.blocks[0].box[1] > 30 && d.blocks[0].box[3] < 60); /* from the top, not as PDF counts */
 	hs_document_finish(&d);
 	/* a legacy Japanese font without ToUnicode: its CMap is a file that must be readable from inside the jail */
 	pdf = pdf_with("BT /J 12 Tf 20 250 Td <94e98f91> Tj ET", &n);

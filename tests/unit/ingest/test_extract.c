@@ -109,6 +109,10 @@ static void test_html(void **state)
 	const char sjis[] = "<meta charset=Shift_JIS><p>\xb1\xb2</p>";
 	assert_int_equal(extract_bytes("a.htm", "", sjis, sizeof sjis - 1), 0);
 	assert_string_equal(blocks(), "P0:ｱｲ\n");
+	assert_int_equal(extract("a.html", "<p hidden>見えない<p>見える<span style='Display : none'>これも</span>。"
+					   "<table><thead><tr><td>甲<td>乙</thead><tr><td>1<td>2</table>"),
+			 0);
+	assert_string_equal(blocks(), "P0:見える。\nT0:甲\t乙\nR0:1\t2\n");
 	assert_int_equal(extract("a.html", "<script>only</script>"), -ENODATA);
 	assert_string_equal(err.code, "doc.empty");
 }

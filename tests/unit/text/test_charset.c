@@ -59,6 +59,9 @@ static void test_hints(void **state)
 	DECODES("\xb1\xb2\xb3\xb4", "Shift_JIS", "CP932", "ｱｲｳｴ");
 	DECODES("caf\xe9", "iso-8859-1", "WINDOWS-1252", "café");
 	DECODES("秘書", "Shift_JIS", "CP932", "遘俶嶌"); /* what is declared is tried first, as a browser does */
+	DECODES("秘密の書類", "Shift_JIS", "UTF-8", "秘密の書類"); /* but this is UTF-8 beyond chance */
+	DECODES("秘密の書類", "latin1", "UTF-8", "秘密の書類");
+	DECODES("\xc3\xbd\xc4", "Shift_JIS", "CP932", "ﾃｽﾄ");
 	DECODES("秘書", "x-unknown", "UTF-8", "秘書");
 	DECODES("\x94\xe9\x8f\x91", "utf-8", "CP932", "秘書"); /* a wrong hint does not stop the others */
 }
