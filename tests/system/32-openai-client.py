@@ -13,9 +13,8 @@ PYTHON = FOLDER / "bin" / "python3"
 DEMO = ROOT / "docs" / "demo"
 
 CLIENT = r"""
-import os, openai, httpx
-client = openai.OpenAI(base_url=os.environ["URL"] + "/v1", api_key=os.environ["TOKEN"],
-                       http_client=httpx.Client(verify=os.environ["CERT"]))
+import os, openai
+client = openai.OpenAI(base_url=os.environ["URL"] + "/v1", api_key=os.environ["TOKEN"])
 model = client.models.list().data[0].id
 messages = [{"role": "user", "content": "国内の日帰り出張とは、片道何km以上のものですか。"}]
 whole = client.chat.completions.create(model=model, messages=messages)
@@ -37,8 +36,7 @@ try:
 except openai.BadRequestError as e:
     assert e.code == "request.unsupported_parameter", e.code
 try:
-    openai.OpenAI(base_url=os.environ["URL"] + "/v1", api_key="hsk_wrong", max_retries=0,
-                  http_client=httpx.Client(verify=os.environ["CERT"])).models.list()
+    openai.OpenAI(base_url=os.environ["URL"] + "/v1", api_key="hsk_wrong", max_retries=0).models.list()
     raise SystemExit("a wrong key was taken")
 except openai.AuthenticationError:
     pass
@@ -59,7 +57,7 @@ with Appliance() as a:
     a.ingest("tokai", DEMO / "tokai" / "documents")
     done = subprocess.run([PYTHON, "-c", CLIENT], capture_output=True, text=True, timeout=300,
                           env={**os.environ, "URL": a.url, "TOKEN": a.token("tokai", "tanaka"),
-                               "CERT": str(a.state / "tls" / "cert.pem")})
+                               "SSL_CERT_FILE": str(a.state / "tls" / "cert.pem")})
     print(done.stdout, done.stderr)
     if done.returncode != 0:
         sys.exit("the client failed")
