@@ -33,7 +33,7 @@ def paragraphs(folder):
 
 def sentences(text):
     for line in text.split("\n"):
-        line = re.sub(r"^[\s\-*#・]*(?:[(（]?[\d０-９]{1,3}[.)）．、]\s*)?", "", line)  # an item's number is no claim
+        line = re.sub(r"^[\s\-*#・]*(?:[(（]?[\d０-９]{1,3}[.)）．、](?!\d)\s*)?", "", line)  # an item's number is no claim
         for s in re.findall(r"[^。]+。", line):
             if 18 <= len(s) <= 160 and "「" not in s[:1] and s.count("(") == s.count(")") and s.count("「") == s.count("」"):
                 yield s.strip()
