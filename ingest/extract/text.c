@@ -10,6 +10,7 @@
 
 #define TABLE_LINES_MIN 3
 #define TITLE_MAX_CHARS 60
+#define TITLE_LINES_LOOK 8
 #define HEADING_LEVEL(kind) ((uint32_t)(kind) + 1) /* level 1 is the document's title */
 
 static bool blank(const char *s, size_t n)
@@ -106,6 +107,47 @@ static void add_table(struct hs_source *s, struct hs_builder *b, size_t at, cons
 	}
 }
 
+/* What Japanese business documents call themselves: a line near the top that ends so is the title. */
+static const char *const kinds[] = {
+	"規程", "規則", "規定", "基準", "要領", "細則", "要項", "内規", "約款", "定款", "方針", "計画", "計画書", "手順", "手順書",
+	"マニュアル", "手引き", "手引", "ガイドライン", "議事録", "会議録", "報告", "報告書", "お知らせ", "ご案内", "について", "通知",
+	"通達", "契約書", "覚書", "仕様書", "提案書", "稟議書", "誓約書", "一覧", "FAQ",
+};
+
+/* The part of a line that may be a title: "夜勤勤務基準" of "夜勤勤務基準（看護部）　2026年4月1日改定". 0 where it is none. */
+static size_t title_part(const char *s, size_t n)
+{
+	static const char *const ends[] = {"（", "(", "　", " ", "〔", "["};
+	if (hs_utf8_count(s, n) > TITLE_MAX_CHARS || memmem(s, n, "。", 3))
+		return 0;
+	for (size_t k = 0; k < HS_ARRAY_LEN(ends); k++) {
+		const char *p = memmem(s, n, ends[k], strlen(ends[k]));
+		if (p && p > s)
+			n = (size_t)(p - s);
+	}
+	for (size_t k = 0; k < HS_ARRAY_LEN(kinds); k++) {
+		size_t len = strlen(kinds[k]);
+		if (n > len && memcmp(s + n - len, kinds[k], len) == 0)
+			return n;
+	}
+	return 0;
+}
+
+static void find_named_title(struct hs_builder *b)
+{
+	size_t lines = 0, at = 0, start, end;
+	while (lines++ < TITLE_LINES_LOOK && hs_source_line((const char *)b->text.data, b->text.len, &at, &start, &end)) {
+		const char *s = (const char *)b->text.data + start;
+		while (end - start >= 3 && memcmp(s, "　", 3) == 0)
+			s += 3, start += 3;
+		size_t n = title_part(s, end - start);
+		if (n) {
+			hs_builder_title(b, s, n);
+			return;
+		}
+	}
+}
+
 /* The first block is the title where it is one short line that stands apart from others to follow. */
 static void find_title(struct hs_builder *b, bool apart)
 {
@@ -170,5 +212,7 @@ int hs_extract_text(struct hs_source *s, struct hs_builder *b, struct hs_err *er
 	}
 	flush(s, b, &g);
 	find_title(b, apart);
+	if (b->failed == 0 && b->count > 1)
+		find_named_title(b);
 	return 0;
 }

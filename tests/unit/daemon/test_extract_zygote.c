@@ -25,6 +25,12 @@ static int obey(const struct hs_extract_input *in, struct hs_document *ret, stru
 	}
 	if (in->len >= 4 && memcmp(in->data, "exit", 4) == 0)
 		_exit(9);
+	if (in->len >= 3 && memcmp(in->data, "fds", 3) == 0) { /* nothing of the parent's may be open: another's document lies there */
+		for (int fd = 5; fd < 1024; fd++) {
+			if (fcntl(fd, F_GETFD) >= 0)
+				abort();
+		}
+	}
 	return hs_extract_document(in, ret, err);
 }
 
@@ -65,6 +71,17 @@ static void test_documents(void **state)
 		hs_document_finish(&d);
 	}
 	assert_int_equal(hs_zygote_busy(zygote), 0);
+	close_zygote();
+}
+
+static void test_child_holds_nothing_else(void **state)
+{
+	open_zygote(60000, 0);
+	int other = asker_send(&asker, 1, "a.txt", "hang", 4), fd = asker_send(&asker, 2, "a.txt", "fds", 3);
+	asker_wait(&asker, 1);
+	assert_int_equal(asker.done, 1);
+	assert_int_equal(close(other), 0);
+	assert_int_equal(close(fd), 0);
 	close_zygote();
 }
 
@@ -173,6 +190,7 @@ int main(void)
 	(void)signal(SIGPIPE, SIG_IGN); /* a known signal: cannot fail */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_documents),
+		cmocka_unit_test(test_child_holds_nothing_else),
 		cmocka_unit_test(test_failures_travel_on_the_pipe),
 		cmocka_unit_test(test_crashes_and_timeouts),
 		cmocka_unit_test(test_processor_time),

@@ -56,6 +56,12 @@ static void test_text(void **state)
 	assert_string_equal(d.charset, "UTF-8");
 	assert_string_equal(d.format, "text");
 	assert_int_equal(d.blocks[1].src_start, 16);
+	assert_int_equal(extract("c.txt", "医療法人\n夜勤勤務基準（看護部）　2026年改定\n\n第1条　定める。"), 0);
+	assert_string_equal(d.title, "夜勤勤務基準");
+	assert_int_equal(extract("d.txt", "2026年11月9日\n社員各位\n\n　　休業のお知らせ\n\n記"), 0);
+	assert_string_equal(d.title, "休業のお知らせ");
+	assert_int_equal(extract("e.txt", "本文です。規程について話す。\n\n続き。"), 0);
+	assert_string_equal(d.title, "");
 	assert_int_equal(extract("b.txt", "一行だけ"), 0);
 	assert_string_equal(blocks(), "P0:一行だけ\n");
 }
