@@ -1,0 +1,407 @@
+#include "daemon/infer/compute.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+struct event { /* on its way to the loop thread */
+	struct event *next;
+	struct hs_infer_job *job; /* NULL: the models are loaded */
+	bool ended;
+	int rc;
+	size_t n;
+	char text[];
+};
+
+struct hs_compute {
+	struct hs_models *models;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards sched, events and stop */
+	pthread_cond_t wake;
+	struct hs_sched sched;
+	struct event *first, **last;
+	bool started, stop;
+	uv_async_t async;
+	void (*load)(void *arg);
+	void (*loaded)(void *arg);
+	void *load_arg;
+};
+
+struct turn { /* a job that is being computed: what the engine's questions are answered from */
+	struct hs_compute *c;
+	struct hs_infer_job *job;
+};
+
+/* --- events --- */
+
+static void post(struct hs_compute *c, struct event *e)
+{
+	e->next = NULL;
+	pthread_mutex_lock(&c->lock);
+	*c->last = e;
+	c->last = &e->next;
+	pthread_mutex_unlock(&c->lock);
+	(void)uv_async_send(&c->async); /* fails only on a closing handle: destroy drains the list itself */
+}
+
+/* For what must be told: without memory it waits, because an end that is not told would hang its asker for ever. */
+static struct event *new_event(void)
+{
+	struct event *e;
+	while (!(e = malloc(sizeof *e)))
+		(void)usleep(10000); /* waking early does no harm */
+	return e;
+}
+
+static int post_text(struct hs_compute *c, struct hs_infer_job *job, const struct hs_buf *text)
+{
+	struct event *e = malloc(sizeof *e + text->len);
+	if (!e)
+		return -ENOMEM;
+	*e = (struct event){.job = job, .n = text->len};
+	memcpy(e->text, text->data, text->len);
+	post(c, e);
+	return 0;
+}
+
+static void deliver(struct hs_compute *c)
+{
+	pthread_mutex_lock(&c->lock);
+	struct event *e = c->first;
+	c->first = NULL;
+	c->last = &c->first;
+	pthread_mutex_unlock(&c->lock);
+	while (e) {
+		struct event *next = e->next;
+		if (!e->job)
+			c->loaded(c->load_arg);
+		else if (e->ended)
+			e->job->ended(e->job, e->rc);
+		else
+			e->job->text(e->job, e->text, e->n);
+		explicit_bzero(e->text, e->n); /* an answer about documents */
+		free(e);
+		e = next;
+	}
+}
+
+static void on_async(uv_async_t *async)
+{
+	deliver(async->data);
+}
+
+/* The job leaves the list and goes home. Its sequence, and with it the cache, is wiped first. */
+static void end_job(struct hs_compute *c, struct hs_infer_job *job, int rc)
+{
+	hs_sequence_destroy(job->sequence);
+	job->sequence = NULL;
+	job->done.prompt_tokens = (uint32_t)job->prompt.count;
+	job->done.answer_tokens = job->n_decoded;
+	job->done.prefill_ms = (uint32_t)(job->prefill_us / 1000);
+	job->done.decode_ms = (uint32_t)(job->decode_us / 1000);
+	job->done.mean_logprob = job->n_decoded ? (float)(job->logprob_sum / job->n_decoded) : 0;
+	struct event *e = new_event();
+	*e = (struct event){.job = job, .ended = true, .rc = rc};
+	pthread_mutex_lock(&c->lock);
+	hs_sched_remove(&c->sched, &job->sched);
+	pthread_mutex_unlock(&c->lock);
+	post(c, e);
+}
+
+/* --- what runs --- */
+
+static void run(struct hs_compute *c, struct hs_infer_job *job);
+
+static int ask_prefill(void *arg)
+{
+	struct turn *t = arg;
+	for (;;) {
+		if (atomic_load(&t->job->cancelled))
+			return 1;
+		pthread_mutex_lock(&t->c->lock);
+		struct hs_sched_job *query = hs_sched_pick(&t->c->sched, HS_SCHED_QUERY);
+		bool stop = t->c->stop;
+		pthread_mutex_unlock(&t->c->lock);
+		if (stop)
+			return 1;
+		if (!query)
+			return 0;
+		struct hs_infer_job *job = HS_CONTAINER_OF(query, struct hs_infer_job, sched);
+		if (job == t->job)
+			return 1;
+		run(t->c, job);
+	}
+}
+
+static int ask_ingest(void *arg)
+{
+	struct turn *t = arg;
+	pthread_mutex_lock(&t->c->lock);
+	bool stop = t->c->stop || hs_sched_waits(&t->c->sched, HS_SCHED_PREFILL);
+	pthread_mutex_unlock(&t->c->lock);
+	return stop || atomic_load(&t->job->cancelled);
+}
+
+static int ask_query(void *arg)
+{
+	struct turn *t = arg;
+	return atomic_load(&t->job->cancelled);
+}
+
+static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
+{
+	struct hs_model *m = c->models->embedder.model;
+	uint32_t n_embd = hs_model_info(m)->n_embd, n = HS_MIN(HS_EMBED_BATCH, job->n_texts - job->n_done);
+	const char *texts[HS_EMBED_BATCH];
+	size_t lens[HS_EMBED_BATCH];
+	struct turn t = {c, job};
+	int rc = 0;
+	if (!job->vectors) {
+		job->vectors = calloc((size_t)job->n_texts * n_embd + 1, sizeof *job->vectors);
+		rc = job->vectors ? 0 : -ENOMEM;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		texts[i] = job->texts + job->offsets[job->n_done + i];
+		lens[i] = job->offsets[job->n_done + i + 1] - job->offsets[job->n_done + i];
+	}
+	if (rc == 0 && n)
+		rc = hs_embed(m, texts, lens, n, job->query ? ask_query : ask_ingest, &t,
+			      job->vectors + (size_t)job->n_done * n_embd);
+	if (rc == -ECANCELED)
+		return; /* cancelled, or gave way: the list says which comes next */
+	job->n_done += rc == 0 ? n : 0;
+	if (rc < 0 || job->n_done == job->n_texts)
+		end_job(c, job, rc);
+}
+
+static bool another_decodes(struct hs_compute *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool yes = hs_sched_waits(&c->sched, HS_SCHED_DECODE);
+	pthread_mutex_unlock(&c->lock);
+	return yes;
+}
+
+static void set_class(struct hs_compute *c, struct hs_infer_job *job, enum hs_sched_class class)
+{
+	pthread_mutex_lock(&c->lock);
+	if (job->sched.class != HS_SCHED_CANCELLED)
+		job->sched.class = class;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
+{
+	struct turn t = {c, job};
+	int rc = 0;
+	if (!job->sequence)
+		rc = hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens,
+					&job->sequence);
+	if (rc == 0) {
+		uint32_t at = hs_sequence_len(job->sequence), left = (uint32_t)job->prompt.count - at;
+		uint32_t n = HS_MIN(left, another_decodes(c) ? HS_PREFILL_CHUNK_SHARED : HS_PREFILL_CHUNK);
+		uint64_t begin = hs_monotonic_us();
+		rc = hs_sequence_forward(job->sequence, job->prompt.ids + at, n, ask_prefill, &t, &job->logits);
+		job->prefill_us += hs_monotonic_us() - begin;
+		if (rc == 0 && n == left) {
+			job->decodes = true;
+			set_class(c, job, HS_SCHED_DECODE);
+		}
+	}
+	if (rc < 0 && rc != -ECANCELED)
+		end_job(c, job, rc);
+}
+
+/* Natural logarithm of the probability that the model itself gives to id. */
+static float logprob_of(const float *logits, uint32_t n, hs_tok_id id)
+{
+	float most = logits[0];
+	double sum = 0;
+	for (uint32_t i = 1; i < n; i++)
+		most = fmaxf(most, logits[i]);
+	for (uint32_t i = 0; i < n; i++)
+		sum += expf(logits[i] - most);
+	return logits[id] - most - (float)log(sum);
+}
+
+/* One token: chosen from the logits that stand, told, and computed on. */
+static void run_decode(struct hs_compute *c, struct hs_infer_job *job)
+{
+	const struct hs_served_model *m = &c->models->generator;
+	const struct hs_tokenizer *tok = hs_model_tokenizer(m->model);
+	uint32_t n_vocab = hs_model_info(m->model)->n_vocab;
+	struct turn t = {c, job};
+	HS_CLEANUP(hs_buf_wipe) struct hs_buf text = HS_BUF_INIT;
+	uint64_t begin = hs_monotonic_us();
+	hs_tok_id id = hs_sample(&job->sampler, job->logits, n_vocab);
+	bool end = id < 0 || id == hs_tok_eos(tok) || id == m->chat.end || id == m->chat.begin || id == hs_tok_bos(tok);
+	int rc = 0;
+	if (!end) {
+		float logprob = logprob_of(job->logits, n_vocab, id);
+		job->done.least_logprob = job->n_decoded ? fminf(job->done.least_logprob, logprob) : logprob;
+		job->logprob_sum += logprob;
+		job->n_decoded++;
+		rc = hs_detok_push(&job->detok, tok, id, &text);
+	}
+	bool full = !end && job->n_decoded >= job->max_tokens;
+	if (rc == 0 && (end || full)) {
+		job->done.reason = end ? HS_DONE_END : HS_DONE_LENGTH;
+		rc = hs_detok_flush(&job->detok, &text);
+	}
+	if (rc == 0 && text.len)
+		rc = post_text(c, job, &text);
+	if (rc == 0 && !end && !full)
+		rc = hs_sequence_forward(job->sequence, &id, 1, ask_prefill, &t, &job->logits);
+	job->decode_us += hs_monotonic_us() - begin;
+	if (rc != -ECANCELED && (rc < 0 || end || full)) /* a cancelled one is ended when it is picked next */
+		end_job(c, job, rc);
+}
+
+static void run(struct hs_compute *c, struct hs_infer_job *job)
+{
+	bool late = job->deadline && hs_now_ms() > job->deadline && !job->decodes;
+	if (atomic_load(&job->cancelled))
+		end_job(c, job, -ECANCELED);
+	else if (late)
+		end_job(c, job, -ETIMEDOUT);
+	else if (!(job->embeds ? c->models->embedder.model : c->models->generator.model))
+		end_job(c, job, -ENOENT);
+	else if (job->embeds)
+		run_embed(c, job);
+	else if (!job->decodes)
+		run_prefill(c, job);
+	else
+		run_decode(c, job);
+}
+
+static void *compute(void *arg)
+{
+	struct hs_compute *c = arg;
+	c->load(c->load_arg);
+	struct event *e = new_event();
+	*e = (struct event){0};
+	post(c, e);
+	pthread_mutex_lock(&c->lock);
+	while (!c->stop) {
+		struct hs_sched_job *next = hs_sched_pick(&c->sched, HS_SCHED_INGEST);
+		if (!next) {
+			pthread_cond_wait(&c->wake, &c->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&c->lock);
+		run(c, HS_CONTAINER_OF(next, struct hs_infer_job, sched));
+		pthread_mutex_lock(&c->lock);
+	}
+	pthread_mutex_unlock(&c->lock);
+	while (c->sched.first)
+		end_job(c, HS_CONTAINER_OF(c->sched.first, struct hs_infer_job, sched), -ECANCELED);
+	return NULL;
+}
+
+/* --- the loop thread's side --- */
+
+int hs_compute_create(uv_loop_t *loop, struct hs_models *models, struct hs_compute **ret)
+{
+	struct hs_compute *c = calloc(1, sizeof *c);
+	if (!c)
+		return -ENOMEM;
+	c->models = models;
+	c->last = &c->first;
+	int rc = uv_async_init(loop, &c->async, on_async);
+	if (rc < 0) {
+		free(c);
+		return rc;
+	}
+	c->async.data = c;
+	(void)pthread_mutex_init(&c->lock, NULL); /* cannot fail with default attributes */
+	(void)pthread_cond_init(&c->wake, NULL);  /* cannot fail with default attributes */
+	*ret = c;
+	return 0;
+}
+
+int hs_compute_start(struct hs_compute *c, void (*load)(void *arg), void (*loaded)(void *arg), void *arg)
+{
+	c->load = load;
+	c->loaded = loaded;
+	c->load_arg = arg;
+	int rc = pthread_create(&c->thread, NULL, compute, c);
+	c->started = rc == 0;
+	return -rc;
+}
+
+int hs_compute_add(struct hs_compute *c, struct hs_infer_job *job)
+{
+	pthread_mutex_lock(&c->lock);
+	int rc = c->stop ? -ECANCELED : hs_sched_add(&c->sched, &job->sched);
+	if (rc == 0)
+		pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+void hs_compute_go(struct hs_compute *c, struct hs_infer_job *job)
+{
+	pthread_mutex_lock(&c->lock);
+	job->sched.ready = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void hs_compute_cancel(struct hs_compute *c, struct hs_infer_job *job)
+{
+	atomic_store(&job->cancelled, true);
+	pthread_mutex_lock(&c->lock);
+	job->sched.class = HS_SCHED_CANCELLED;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+uint32_t hs_compute_position(struct hs_compute *c, const struct hs_infer_job *job)
+{
+	pthread_mutex_lock(&c->lock);
+	uint32_t n = hs_sched_position(&c->sched, &job->sched);
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct hs_compute *c = handle->data;
+	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+void hs_compute_destroy(struct hs_compute *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->stop = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+	if (c->started)
+		(void)pthread_join(c->thread, NULL); /* it is ours and joinable */
+	deliver(c);
+	uv_close((uv_handle_t *)&c->async, on_closed);
+}
+
+void hs_infer_job_destroy(struct hs_infer_job *job)
+{
+	if (!job)
+		return;
+	if (job->texts)
+		explicit_bzero(job->texts, job->offsets ? job->offsets[job->n_texts] : 0);
+	if (job->prompt.ids)
+		explicit_bzero(job->prompt.ids, job->prompt.cap * sizeof *job->prompt.ids);
+	free(job->texts);
+	free(job->offsets);
+	free(job->vectors);
+	hs_tok_ids_finish(&job->prompt);
+	free(job);
+}

@@ -1,0 +1,76 @@
+/*
+ * The one thread that computes. The loop thread makes jobs and hands them over; results come back to the loop thread as
+ * calls of the job's own functions. A job is the compute thread's from hs_compute_add until its `ended`.
+ *
+ *   embed:     QUEUED -> (batches) -> ended
+ *   generate:  HELD --hs_compute_go--> prefill in chunks -> decode, a token a turn -> ended
+ *
+ * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding of any tenant is
+ * computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
+ */
+#ifndef HISHO_DAEMON_INFER_COMPUTE_H
+#define HISHO_DAEMON_INFER_COMPUTE_H
+
+#include <stdatomic.h>
+
+#include <uv.h>
+
+#include "daemon/infer/models.h"
+#include "daemon/infer/schedule.h"
+
+#define HS_ANSWER_TOKENS_MAX 2048u
+#define HS_CONTEXT_MAX 8192u /* tokens of one sequence, whatever the model could */
+#define HS_PREFILL_CHUNK 128u
+#define HS_PREFILL_CHUNK_SHARED 32u /* while another generation decodes */
+#define HS_EMBED_BATCH 4u           /* texts computed at a time */
+
+struct hs_compute;
+
+struct hs_infer_job { /* the loop thread sets what stands above the line, before adding */
+	struct hs_sched_job sched;
+	void *owner;
+	int64_t deadline; /* UTC ms; 0: none */
+	/* embed: texts joined, n + 1 offsets */
+	bool embeds, query; /* query: first of all queues */
+	char *texts;
+	uint32_t *offsets;
+	uint32_t n_texts;
+	/* generate */
+	struct hs_tok_ids prompt;
+	struct hs_sampler sampler;
+	uint32_t max_tokens;
+	/* Both are called on the loop thread. text: whole characters. ended: once; rc 0, -ECANCELED, or a failure. */
+	void (*text)(struct hs_infer_job *job, const char *text, size_t n);
+	void (*ended)(struct hs_infer_job *job, int rc);
+	/* --- the compute thread's --- */
+	atomic_bool cancelled;
+	bool decodes;   /* the whole prompt is in */
+	float *vectors; /* (n_texts, n_embd) */
+	uint32_t n_done;
+	struct hs_sequence *sequence;
+	struct hs_detok detok;
+	uint32_t n_decoded;
+	double logprob_sum;
+	struct hs_msg_done done;
+	uint64_t prefill_us, decode_us;
+	const float *logits;
+};
+
+/* models stay the caller's and may be filled by `load` on the compute thread, before the first job runs. */
+int hs_compute_create(uv_loop_t *loop, struct hs_models *models, struct hs_compute **ret) HS_MUST_CHECK;
+
+/* Runs load(arg) on the compute thread, then loaded(arg) on the loop thread. Once, before jobs are added. */
+int hs_compute_start(struct hs_compute *c, void (*load)(void *arg), void (*loaded)(void *arg), void *arg) HS_MUST_CHECK;
+
+int hs_compute_add(struct hs_compute *c, struct hs_infer_job *job) HS_MUST_CHECK; /* -EBUSY: the tenant's queue is full */
+void hs_compute_go(struct hs_compute *c, struct hs_infer_job *job);
+void hs_compute_cancel(struct hs_compute *c, struct hs_infer_job *job); /* ended() comes soon */
+uint32_t hs_compute_position(struct hs_compute *c, const struct hs_infer_job *job);
+
+/* Cancel everything, end the thread. ended() of what was left is called from here. The loop must still run to close handles. */
+void hs_compute_destroy(struct hs_compute *c);
+
+/* Wipes and frees what a job holds, and the job. */
+void hs_infer_job_destroy(struct hs_infer_job *job);
+
+#endif

@@ -1,0 +1,155 @@
+#include "daemon/infer/models.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "inference/gguf/gguf.h"
+
+#define MEASURED_TOKENS 64u
+#define HASH_PIECE (1u << 20)
+
+static int hash_file(const char *path, uint8_t out[static 32])
+{
+	HS_FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t *piece = malloc(HASH_PIECE);
+	int rc = ctx && piece && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+	ssize_t n = 0;
+	while (rc == 0 && (n = read(fd, piece, HASH_PIECE)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		rc = n < 0 ? -errno : EVP_DigestUpdate(ctx, piece, (size_t)n) == 1 ? 0 : -EIO;
+	}
+	if (rc == 0 && EVP_DigestFinal_ex(ctx, out, NULL) != 1)
+		rc = -EIO;
+	EVP_MD_CTX_free(ctx);
+	free(piece);
+	return rc;
+}
+
+static void copy_text(const struct hs_gguf *g, const char *key, const char *otherwise, char *out, size_t cap)
+{
+	struct hs_gguf_str s;
+	if (hs_gguf_get_str(g, key, &s) && s.len < cap && !memchr(s.s, 0, s.len))
+		(void)snprintf(out, cap, "%.*s", (int)s.len, s.s); /* fits */
+	else
+		(void)snprintf(out, cap, "%s", otherwise); /* fits */
+}
+
+/* What the engine does not tell: the template, the prefixes of embedded texts. */
+static int read_manners(struct hs_served_model *m, const char *path, bool encoder, struct hs_err *err)
+{
+	struct hs_gguf *g = NULL;
+	struct hs_gguf_str template = {.s = ""};
+	int rc = hs_gguf_open(path, &g, err);
+	if (rc < 0)
+		return rc;
+	if (encoder) {
+		copy_text(g, "hisho.embed.query_prefix", "", m->query_prefix, sizeof m->query_prefix);
+		copy_text(g, "hisho.embed.passage_prefix", "", m->passage_prefix, sizeof m->passage_prefix);
+	} else {
+		(void)hs_gguf_get_str(g, "tokenizer.chat_template", &template); /* "" is refused by name below */
+		rc = hs_chat_init(&m->chat, hs_model_tokenizer(m->model), template.s, template.len, err);
+	}
+	hs_gguf_close(g);
+	return rc;
+}
+
+/* A prompt of some length, once to warm up and once against the clock. */
+static int measure(struct hs_served_model *m)
+{
+	static const char text[] = "出張旅費は帰着後二週間以内に精算し、領収書を添えて所属長の承認を得ること。";
+	struct hs_tok_ids ids = {0};
+	struct hs_sequence *s = NULL;
+	const float *logits;
+	int rc = 0;
+	while (rc == 0 && ids.count < MEASURED_TOKENS)
+		rc = hs_tok_encode(hs_model_tokenizer(m->model), text, sizeof text - 1, &ids);
+	if (rc == 0)
+		rc = hs_sequence_create(m->model, MEASURED_TOKENS, &s);
+	for (int round = 0; rc == 0 && round < 2; round++) {
+		uint64_t begin = hs_monotonic_us();
+		hs_sequence_truncate(s, 0);
+		rc = hs_sequence_forward(s, ids.ids, MEASURED_TOKENS, NULL, NULL, &logits);
+		uint64_t took = hs_monotonic_us() - begin;
+		m->prefill_rate = (float)MEASURED_TOKENS * 1e6f / (float)(took ? took : 1);
+	}
+	hs_sequence_destroy(s);
+	hs_tok_ids_finish(&ids);
+	return rc;
+}
+
+int hs_served_model_load(struct hs_served_model *m, const char *dir, const char *file, bool encoder, unsigned threads,
+			 struct hs_err *err)
+{
+	HS_BUF_AUTO path_buf = HS_BUF_INIT;
+	if (strchr(file, '/') || file[0] == '.' || strlen(file) > HS_MSG_NAME_MAX)
+		return hs_fail(err, EINVAL, "model.name", HS_N_("name a file of the models' folder"), "%s", file);
+	int rc = hs_buf_printf(&path_buf, "%s/%s", dir, file);
+	const char *path = rc == 0 ? hs_buf_cstr(&path_buf) : NULL;
+	if (!path)
+		return hs_fail_errno(err, -ENOMEM, "model.load", file);
+	(void)snprintf(m->id, sizeof m->id, "%s", file); /* fits */
+	char *end = strstr(m->id, ".gguf");
+	if (end)
+		*end = '\0';
+	rc = hash_file(path, m->hash);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "model.load", file);
+	const struct hs_model_options options = {.n_threads = threads};
+	rc = hs_model_load(path, &options, &m->model, err);
+	if (rc == 0 && hs_model_info(m->model)->encoder != encoder)
+		rc = hs_fail(err, EINVAL, "model.kind", HS_N_("an embedding model where a chat model is wanted, or the reverse"),
+			     "%s", file);
+	if (rc == 0)
+		rc = read_manners(m, path, encoder, err);
+	if (rc == 0 && !encoder && (rc = measure(m)) < 0)
+		rc = hs_fail_errno(err, rc, "model.measure", file);
+	if (rc < 0) {
+		hs_model_destroy(m->model);
+		m->model = NULL;
+	}
+	return rc;
+}
+
+void hs_models_finish(struct hs_models *m)
+{
+	hs_model_destroy(m->generator.model);
+	hs_model_destroy(m->embedder.model);
+	*m = (struct hs_models){0};
+}
+
+static void add(const struct hs_served_model *m, struct hs_msg_models *list)
+{
+	if (!m->model)
+		return;
+	const struct hs_model_info *info = hs_model_info(m->model);
+	struct hs_msg_model *out = &list->items[list->count++];
+	*out = (struct hs_msg_model){.id = {m->id, strlen(m->id)},
+				     .architecture = {info->architecture, strlen(info->architecture)},
+				     .encoder = info->encoder,
+				     .dimensions = info->encoder ? info->n_embd : 0,
+				     .context = info->context,
+				     .prefill_rate = m->prefill_rate};
+	memcpy(out->hash, m->hash, sizeof out->hash);
+}
+
+int hs_models_put(const struct hs_models *m, struct hs_buf *out)
+{
+	struct hs_msg_models *list = calloc(1, sizeof *list);
+	if (!list)
+		return -ENOMEM;
+	add(&m->generator, list);
+	add(&m->embedder, list);
+	int rc = hs_put_models(out, list);
+	free(list);
+	return rc;
+}

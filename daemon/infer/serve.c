@@ -1,0 +1,452 @@
+#include "daemon/infer/serve.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+#include "daemon/child.h"
+
+struct request {
+	struct request *next; /* of its client */
+	struct hs_infer_job *job;
+	struct client *client;
+	uint64_t id;
+	bool cancelled, gone_ahead; /* gone_ahead: GO came */
+};
+
+struct client { /* a channel; after it is gone, what its jobs still point to */
+	struct client *next;
+	struct hs_infer *infer;
+	struct hs_channel *channel;
+	struct hs_sched_tenant tenant;
+	struct request *requests;
+	uint64_t wipe; /* a WIPE that waits for the requests' end; 0: none */
+	bool wants_models;
+	bool closing;
+};
+
+struct hs_infer {
+	uv_loop_t *loop;
+	struct hs_models *models;
+	struct hs_compute *compute;
+	struct client *clients;
+	size_t n_clients, n_requests;
+	bool loaded;
+};
+
+static void fail(struct client *k, uint64_t id, struct hs_err *err)
+{
+	(void)hs_channel_send_error(k->channel, id, err); /* what cannot be sent ends the channel */
+}
+
+static void release_client(struct client *k)
+{
+	if (!k->closing || k->requests)
+		return;
+	struct client **at = &k->infer->clients;
+	while (*at != k)
+		at = &(*at)->next;
+	*at = k->next;
+	k->infer->n_clients--;
+	free(k);
+}
+
+static void cancel_all(struct client *k)
+{
+	for (struct request *r = k->requests; r; r = r->next) {
+		r->cancelled = true;
+		hs_compute_cancel(k->infer->compute, r->job);
+	}
+}
+
+static void close_client(struct client *k)
+{
+	if (k->closing)
+		return;
+	k->closing = true;
+	hs_channel_destroy(k->channel);
+	k->channel = NULL;
+	cancel_all(k);
+	release_client(k);
+}
+
+/* --- results --- */
+
+static void on_text(struct hs_infer_job *job, const char *text, size_t n)
+{
+	struct request *r = job->owner;
+	if (r->client->channel && !r->cancelled)
+		(void)hs_channel_send(r->client->channel, HS_MSG_TEXT, r->id, 0, text,
+				      n); /* what cannot be sent ends the channel */
+}
+
+static int send_vectors(struct request *r)
+{
+	struct hs_infer *s = r->client->infer;
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	uint32_t n_embd = hs_model_info(s->models->embedder.model)->n_embd;
+	int rc = hs_put_u32(&b, r->job->n_texts);
+	if (rc == 0)
+		rc = hs_put_u32(&b, n_embd);
+	for (size_t i = 0; rc == 0 && i < (size_t)r->job->n_texts * n_embd; i++)
+		rc = hs_put_f32(&b, r->job->vectors[i]);
+	return rc < 0 ? rc : hs_channel_send(r->client->channel, HS_MSG_VECTORS, r->id, 0, b.data, b.len);
+}
+
+static int send_done(struct request *r)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	int rc = hs_put_done(&b, &r->job->done);
+	return rc < 0 ? rc : hs_channel_send(r->client->channel, HS_MSG_DONE, r->id, 0, b.data, b.len);
+}
+
+static void tell_end(struct request *r, int rc)
+{
+	struct hs_err err = HS_ERR_INIT;
+	if (rc == -ECANCELED) {
+		r->job->done.reason = HS_DONE_CANCELLED;
+		rc = r->job->embeds ? hs_fail(&err, ECANCELED, "model.cancelled", "", "embedding") : send_done(r);
+	} else if (rc == 0) {
+		rc = r->job->embeds ? send_vectors(r) : send_done(r);
+	} else if (rc == -ETIMEDOUT) {
+		(void)hs_fail(&err, ETIMEDOUT, "model.deadline", HS_N_("the machine is busy: ask again"), "request");
+	} else if (rc == -ENOENT) {
+		(void)hs_fail(&err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "%s",
+			      r->job->embeds ? "embedder" : "generator");
+	}
+	if (rc < 0) {
+		if (!err.num)
+			(void)hs_fail_errno(&err, rc, "model.failed", r->job->embeds ? "embedding" : "generation");
+		fail(r->client, r->id, &err);
+	}
+}
+
+static void on_ended(struct hs_infer_job *job, int rc)
+{
+	struct request *r = job->owner;
+	struct client *k = r->client;
+	if (k->channel && !r->cancelled)
+		tell_end(r, rc);
+	struct request **at = &k->requests;
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	k->infer->n_requests--;
+	hs_infer_job_destroy(job);
+	free(r);
+	if (k->wipe && !k->requests && k->channel) {
+		(void)hs_channel_send(k->channel, HS_MSG_WIPED, k->wipe, 0, NULL, 0); /* what cannot be sent ends the channel */
+		k->wipe = 0;
+	}
+	release_client(k);
+}
+
+/* --- requests --- */
+
+static struct request *find_request(struct client *k, uint64_t id)
+{
+	struct request *r = k->requests;
+	while (r && r->id != id)
+		r = r->next;
+	return r;
+}
+
+static int add_request(struct client *k, const struct hs_frame *f, struct hs_infer_job *job)
+{
+	struct request *r = calloc(1, sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	*r = (struct request){.job = job, .client = k, .id = f->request};
+	job->owner = r;
+	job->deadline = f->deadline;
+	job->sched.tenant = &k->tenant;
+	job->text = on_text;
+	job->ended = on_ended;
+	int rc = hs_compute_add(k->infer->compute, job);
+	if (rc < 0) {
+		free(r);
+		return rc;
+	}
+	r->next = k->requests;
+	k->requests = r;
+	k->infer->n_requests++;
+	return 0;
+}
+
+static int fail_busy(struct hs_err *err, int rc)
+{
+	if (rc == -EBUSY)
+		return hs_fail(err, EBUSY, "model.queue_full", HS_N_("wait until earlier requests are answered"), "%d requests",
+			       HS_SCHED_QUEUE_MAX);
+	return hs_fail_errno(err, rc, "model.request", "request");
+}
+
+/* The texts, each behind the prefix that the model was trained with. */
+static int join_texts(const struct hs_msg_embed *ask, const char *prefix, struct hs_infer_job *job)
+{
+	size_t prefix_len = strlen(prefix), total = 0;
+	for (uint32_t i = 0; i < ask->count; i++) {
+		if (!hs_utf8_valid(ask->texts[i].s, ask->texts[i].len, NULL))
+			return -EILSEQ;
+		total += prefix_len + ask->texts[i].len;
+	}
+	job->texts = malloc(total + 1);
+	job->offsets = calloc((size_t)ask->count + 1, sizeof *job->offsets);
+	if (!job->texts || !job->offsets)
+		return -ENOMEM;
+	uint32_t at = 0;
+	for (uint32_t i = 0; i < ask->count; i++) {
+		memcpy(job->texts + at, prefix, prefix_len);
+		if (ask->texts[i].len)
+			memcpy(job->texts + at + prefix_len, ask->texts[i].s, ask->texts[i].len);
+		at += (uint32_t)(prefix_len + ask->texts[i].len);
+		job->offsets[i + 1] = at;
+	}
+	job->n_texts = ask->count;
+	return 0;
+}
+
+static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err *err)
+{
+	const struct hs_served_model *m = &k->infer->models->embedder;
+	struct hs_msg_embed *ask = malloc(sizeof *ask);
+	struct hs_infer_job *job = calloc(1, sizeof *job);
+	int rc = ask && job ? hs_get_embed(f->payload, f->payload_len, ask) : -ENOMEM;
+	if (rc == 0 && !m->model)
+		rc = hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "embedder");
+	if (rc == 0) {
+		rc = join_texts(ask, ask->kind == HS_EMBED_QUERY ? m->query_prefix : m->passage_prefix, job);
+		if (rc < 0)
+			(void)hs_fail_errno(err, rc, "model.request", "texts");
+	}
+	if (rc == 0) {
+		job->embeds = true;
+		job->query = ask->kind == HS_EMBED_QUERY && ask->count <= HS_INFER_QUERY_TEXTS_MAX &&
+			     job->offsets[ask->count] <= HS_INFER_QUERY_BYTES_MAX;
+		job->sched.class = job->query ? HS_SCHED_QUERY : HS_SCHED_INGEST;
+		job->sched.ready = true;
+		rc = add_request(k, f, job);
+		if (rc < 0)
+			(void)fail_busy(err, rc);
+	}
+	free(ask);
+	if (rc < 0)
+		hs_infer_job_destroy(job);
+	return rc;
+}
+
+static uint32_t budget_of(const struct hs_served_model *m, const struct hs_msg_generate *ask, uint32_t max_tokens)
+{
+	uint32_t context = HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX);
+	uint32_t most = context > max_tokens ? context - max_tokens : 1;
+	float own = m->prefill_rate * (float)HS_INFER_PREFILL_SECONDS;
+	uint32_t budget = ask->prompt_budget ? ask->prompt_budget : HS_MAX((uint32_t)HS_MIN(own, 1e6f), HS_INFER_BUDGET_MIN);
+	return HS_MIN(budget, most);
+}
+
+static int send_kept(struct client *k, const struct request *r, struct hs_msg_kept *kept)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	kept->queue_position = hs_compute_position(k->infer->compute, r->job);
+	int rc = hs_put_kept(&b, kept);
+	return rc < 0 ? rc : hs_channel_send(k->channel, HS_MSG_KEPT, r->id, 0, b.data, b.len);
+}
+
+static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct hs_infer_job *job, struct hs_msg_kept *kept,
+		   struct hs_err *err)
+{
+	const struct hs_served_model *m = &k->infer->models->generator;
+	if (!m->model)
+		return hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "generator");
+	uint32_t context = HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX);
+	job->max_tokens = HS_MIN(ask->max_tokens, HS_MIN(HS_ANSWER_TOKENS_MAX, context / 2));
+	if (job->max_tokens == 0)
+		return hs_fail(err, EINVAL, "model.max_tokens", HS_N_("ask for at least one token"), "max_tokens");
+	*kept = (struct hs_msg_kept){.budget_tokens = budget_of(m, ask, job->max_tokens),
+				     .prefill_rate = m->prefill_rate,
+				     .n_segments = ask->n_segments};
+	int rc = hs_fit(&m->chat, hs_model_tokenizer(m->model), ask, kept->budget_tokens, &job->prompt, kept->kept, err);
+	kept->prompt_tokens = (uint32_t)job->prompt.count;
+	job->sampler =
+		(struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};
+	job->sched.class = HS_SCHED_PREFILL;
+	return rc;
+}
+
+static int take_generate(struct client *k, const struct hs_frame *f, struct hs_err *err)
+{
+	struct hs_msg_generate *ask = malloc(sizeof *ask);
+	struct hs_infer_job *job = calloc(1, sizeof *job);
+	struct hs_msg_kept *kept = malloc(sizeof *kept);
+	int rc = ask && job && kept ? hs_get_generate(f->payload, f->payload_len, ask) : -ENOMEM;
+	if (rc == 0)
+		rc = fit_job(k, ask, job, kept, err);
+	if (rc == 0) {
+		rc = add_request(k, f, job);
+		if (rc < 0)
+			(void)fail_busy(err, rc);
+	}
+	if (rc < 0)
+		hs_infer_job_destroy(job);
+	else if (send_kept(k, k->requests, kept) < 0) /* it stands first; it cannot be told of: give it up */
+		hs_compute_cancel(k->infer->compute, job);
+	free(ask);
+	free(kept);
+	return rc;
+}
+
+static int take_models(struct client *k, const struct hs_frame *f)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	k->wants_models = !k->infer->loaded;
+	if (k->wants_models)
+		return 0;
+	int rc = hs_models_put(k->infer->models, &b);
+	return rc < 0 ? rc : hs_channel_send(k->channel, HS_MSG_MODELS_REPLY, f ? f->request : 0, 0, b.data, b.len);
+}
+
+static void take_cancel(struct client *k, uint64_t id)
+{
+	struct request *r = find_request(k, id);
+	if (!r || r->cancelled)
+		return; /* it may just have ended */
+	r->cancelled = true;
+	hs_compute_cancel(k->infer->compute, r->job);
+}
+
+static int take_go(struct client *k, uint64_t id)
+{
+	struct request *r = find_request(k, id);
+	if (!r || r->cancelled)
+		return 0;
+	if (r->job->embeds || r->gone_ahead)
+		return -EPROTO;
+	r->gone_ahead = true;
+	hs_compute_go(k->infer->compute, r->job);
+	return 0;
+}
+
+static int take_wipe(struct client *k, uint64_t id)
+{
+	if (k->wipe || id == 0)
+		return -EPROTO;
+	if (!k->requests)
+		return hs_channel_send(k->channel, HS_MSG_WIPED, id, 0, NULL, 0);
+	k->wipe = id;
+	cancel_all(k);
+	return 0;
+}
+
+static int take_new(struct client *k, const struct hs_frame *f, struct hs_err *err)
+{
+	if (f->request == 0 || find_request(k, f->request))
+		return -EPROTO;
+	if (!k->infer->loaded)
+		return hs_fail(err, EAGAIN, "model.loading", HS_N_("the models are being loaded: ask again in a moment"),
+			       "models");
+	return f->type == HS_MSG_EMBED ? take_embed(k, f, err) : take_generate(k, f, err);
+}
+
+static void on_frame(void *ctx, struct hs_frame *f)
+{
+	struct client *k = ctx;
+	struct hs_err err = HS_ERR_INIT;
+	int rc = -EPROTO;
+	switch (f->type) {
+	case HS_MSG_MODELS:
+		rc = take_models(k, f);
+		break;
+	case HS_MSG_EMBED:
+	case HS_MSG_GENERATE:
+		rc = take_new(k, f, &err);
+		if (rc < 0 && rc != -EPROTO) {
+			if (!err.num)
+				(void)hs_fail_errno(&err, rc, "model.request", "request");
+			fail(k, f->request, &err);
+			rc = 0;
+		}
+		break;
+	case HS_MSG_GO:
+		rc = take_go(k, f->request);
+		break;
+	case HS_MSG_CANCEL:
+		take_cancel(k, f->request);
+		rc = 0;
+		break;
+	case HS_MSG_WIPE:
+		rc = take_wipe(k, f->request);
+		break;
+	}
+	if (rc == -EPROTO) {
+		hs_log("a tenant's channel broke the protocol with message %u and is closed", f->type);
+		close_client(k);
+	}
+}
+
+static void on_gone(void *ctx, const struct hs_err *why)
+{
+	close_client(ctx);
+}
+
+void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd)
+{
+	static const struct hs_channel_events events = {.frame = on_frame, .gone = on_gone};
+	const struct hs_channel_options o = {HS_PROCESS_INFER, HS_PROCESS_TENANT, ""};
+	struct client *k = s->n_clients < HS_INFER_TENANTS_MAX ? calloc(1, sizeof *k) : NULL;
+	if (!k) {
+		(void)close(fd); /* the tenant sees the end and serves words */
+		hs_log("no room for a channel to %s", tenant);
+		return;
+	}
+	k->infer = s;
+	if (hs_channel_create(s->loop, fd, &o, &events, k, &k->channel) < 0) {
+		free(k);
+		hs_log("no channel to %s", tenant);
+		return;
+	}
+	k->next = s->clients;
+	s->clients = k;
+	s->n_clients++;
+}
+
+void hs_infer_loaded(struct hs_infer *s)
+{
+	s->loaded = true;
+	for (struct client *k = s->clients; k; k = k->next)
+		if (k->channel && k->wants_models)
+			(void)take_models(k, NULL); /* what cannot be sent ends the channel */
+}
+
+int hs_infer_create(uv_loop_t *loop, struct hs_models *models, struct hs_compute *compute, struct hs_infer **ret)
+{
+	struct hs_infer *s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->models = models;
+	s->compute = compute;
+	*ret = s;
+	return 0;
+}
+
+void hs_infer_destroy(struct hs_infer *s)
+{
+	if (!s)
+		return;
+	while (s->clients) {
+		struct client *k = s->clients;
+		hs_assert(!k->requests); /* the compute thread has given back every job */
+		s->clients = k->next;
+		hs_channel_destroy(k->channel);
+		free(k);
+	}
+	free(s);
+}
+
+int hs_infer_status(const struct hs_infer *s, struct hs_buf *out)
+{
+	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu", s->loaded ? "true" : "false", s->n_clients,
+			     s->n_requests);
+}
