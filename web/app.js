@@ -287,12 +287,16 @@ at("question").addEventListener("keydown", (event) => {
   at("ask-form").requestSubmit();
 });
 
-translate();
-if (location.hash.length > 1) {
+// A sign-in link carries its code in the fragment; it may also be opened while the page is there already.
+function arrive() {
+  if (location.hash.length <= 1) return false;
   const code = decodeURIComponent(location.hash.slice(1));
   history.replaceState(null, "", location.pathname); // a code is used once and does not stay in the history
   show("sign-in");
   signIn(code);
-} else {
-  enter();
+  return true;
 }
+
+window.addEventListener("hashchange", arrive);
+translate();
+if (!arrive()) enter();
