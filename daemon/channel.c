@@ -116,8 +116,9 @@ static int check_hello(struct hs_channel *c, const struct hs_frame *f, struct hs
 	if (f->type != HS_MSG_HELLO || hs_get_hello(f->payload, f->payload_len, &hello) < 0 || hello.role != c->options.peer)
 		return hs_fail(err, EPROTO, "channel.hello", "", "process %d", (int)c->options.peer);
 	if (hello.version_min > HS_FRAME_VERSION || hello.version_max < HS_FRAME_VERSION)
-		return hs_fail(err, EPROTO, "channel.version", HS_N_("Programs of different versions are mixed. Install one version and restart."),
-			       "%u..%u", hello.version_min, hello.version_max);
+		return hs_fail(err, EPROTO, "channel.version",
+			       HS_N_("Programs of different versions are mixed. Install one version and restart."), "%u..%u",
+			       hello.version_min, hello.version_max);
 	c->open = true;
 	if (c->events.open)
 		c->events.open(c->ctx);
@@ -295,8 +296,8 @@ static int say_hello(struct hs_channel *c)
 	return rc < 0 ? rc : hs_channel_send(c, HS_MSG_HELLO, 0, 0, b.data, b.len);
 }
 
-int hs_channel_create(uv_loop_t *loop, int fd, const struct hs_channel_options *o, const struct hs_channel_events *events, void *ctx,
-		      struct hs_channel **ret)
+int hs_channel_create(uv_loop_t *loop, int fd, const struct hs_channel_options *o, const struct hs_channel_events *events,
+		      void *ctx, struct hs_channel **ret)
 {
 	struct hs_channel *c = calloc(1, sizeof *c);
 	if (!c) {

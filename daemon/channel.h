@@ -37,15 +37,16 @@ struct hs_channel_options {
 };
 
 /* Takes fd, also on failure. */
-int hs_channel_create(uv_loop_t *loop, int fd, const struct hs_channel_options *o, const struct hs_channel_events *events, void *ctx,
-		      struct hs_channel **ret) HS_MUST_CHECK;
+int hs_channel_create(uv_loop_t *loop, int fd, const struct hs_channel_options *o, const struct hs_channel_events *events,
+		      void *ctx, struct hs_channel **ret) HS_MUST_CHECK;
 void hs_channel_destroy(struct hs_channel *c); /* takes NULL; safe inside callbacks */
 
 /*
  * Send a payload of any length: pieces of at most 64 KiB. -EPIPE once gone, -ENOBUFS past the queue's limit, -ENOMEM.
  * Results may be ignored: whatever cannot be sent ends the channel, from the loop, and gone() says so.
  */
-int hs_channel_send(struct hs_channel *c, enum hs_msg type, uint64_t request, int64_t deadline, const void *payload, size_t len);
+int hs_channel_send(struct hs_channel *c, enum hs_msg type, uint64_t request, int64_t deadline, const void *payload,
+		    size_t len);
 
 /* One frame as it is, with its flags and descriptors (which stay the caller's: the queue keeps duplicates). */
 int hs_channel_send_frame(struct hs_channel *c, const struct hs_frame *f);

@@ -49,7 +49,8 @@ static int take_channel(struct hs_child *c, struct hs_frame *f)
 	enum hs_process peer;
 	struct hs_slice name;
 	char text[HS_MSG_NAME_MAX + 1];
-	if (f->n_fds > 1 || (f->n_fds == 0 && c->self != HS_PROCESS_WEB) || hs_get_channel(f->payload, f->payload_len, &peer, &name) < 0 || memchr(name.s ? name.s : "", 0, name.len))
+	if (f->n_fds > 1 || (f->n_fds == 0 && c->self != HS_PROCESS_WEB) ||
+	    hs_get_channel(f->payload, f->payload_len, &peer, &name) < 0 || memchr(name.s ? name.s : "", 0, name.len))
 		return -EPROTO;
 	if (name.len)
 		memcpy(text, name.s, name.len);

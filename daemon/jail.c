@@ -152,8 +152,9 @@ static int judge(const struct hs_jail *j, struct hs_jail_report *report, uint32_
 	}
 	if (!j->require)
 		return 0;
-	return hs_fail(err, -rc, "jail.missing", HS_N_("The kernel or the container refuses a separation that this installation requires."),
-		       "%s", part_names[__builtin_ctz(part)]);
+	return hs_fail(err, -rc, "jail.missing",
+		       HS_N_("The kernel or the container refuses a separation that this installation requires."), "%s",
+		       part_names[__builtin_ctz(part)]);
 }
 
 int hs_jail_enter(const struct hs_jail *j, struct hs_jail_report *ret, struct hs_err *err)

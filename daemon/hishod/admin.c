@@ -126,7 +126,8 @@ static bool route_seal(struct keeper *k, struct hs_slice path, struct hs_respond
 		return false;
 	struct tenant *t = hs_tenants_find(k, name, (size_t)(slash - name));
 	if (!t)
-		refuse(r, 404, ENOENT, "tenant.unknown", HS_N_("There is no tenant of that name."), (struct hs_slice){name, (size_t)(slash - name)});
+		refuse(r, 404, ENOENT, "tenant.unknown", HS_N_("There is no tenant of that name."),
+		       (struct hs_slice){name, (size_t)(slash - name)});
 	else if (seal)
 		hs_tenants_seal(t, r);
 	else
@@ -193,7 +194,8 @@ static void body(void *state, const void *data, size_t len, bool last)
 	if (!q->add)
 		return; /* nothing is read from it */
 	if (hs_buf_append(&q->body, data, len) < 0) {
-		refuse(&q->inner, 413, EMSGSIZE, "request.too_large", HS_N_("The body is larger than this address takes."), hs_slice_str("body"));
+		refuse(&q->inner, 413, EMSGSIZE, "request.too_large", HS_N_("The body is larger than this address takes."),
+		       hs_slice_str("body"));
 		return;
 	}
 	hs_responder_credit(&q->inner, len);
@@ -265,7 +267,8 @@ static void hand_over(struct peek *p, struct tenant *t)
 	hs_le32_store(payload, who.uid);
 	hs_le32_store(payload + 4, who.gid);
 	hs_le32_store(payload + 8, who.pid);
-	const struct hs_frame f = {.type = HS_MSG_CONNECTION, .payload = payload, .payload_len = sizeof payload, .n_fds = 1, .fds = {fd}};
+	const struct hs_frame f = {
+	    .type = HS_MSG_CONNECTION, .payload = payload, .payload_len = sizeof payload, .n_fds = 1, .fds = {fd}};
 	(void)hs_channel_send_frame(t->proc.control, &f); /* gone() tells a failure; the client then sees its connection end */
 	(void)close(fd);                                  /* the message holds a duplicate */
 }
@@ -324,11 +327,15 @@ int hs_admin_open(struct keeper *k, struct hs_err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (snprintf(address.sun_path, sizeof address.sun_path, "%s/run/admin.sock", k->state) >= (int)sizeof address.sun_path)
-		return hs_fail(err, ENAMETOOLONG, "admin.socket", HS_N_("The state directory's path is too long for a socket."), "%s", k->state);
+		return hs_fail(err, ENAMETOOLONG, "admin.socket", HS_N_("The state directory's path is too long for a socket."),
+			       "%s", k->state);
 	(void)unlink(address.sun_path); /* of a run before; the lock says that it is over */
 	mode_t before = umask(0177);
 	k->admin_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int rc = k->admin_fd < 0 || bind(k->admin_fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(k->admin_fd, 64) < 0 ? -errno : 0;
+	int rc =
+	    k->admin_fd < 0 || bind(k->admin_fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(k->admin_fd, 64) < 0
+		? -errno
+		: 0;
 	(void)umask(before);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "admin.socket", address.sun_path);

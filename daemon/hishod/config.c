@@ -38,7 +38,8 @@ static void remember(cyaml_log_t level, void *ctx, const char *fmt, va_list args
 
 static cyaml_config_t how(struct story *s)
 {
-	return (cyaml_config_t){.log_fn = remember, .log_ctx = s, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_NO_ALIAS};
+	return (cyaml_config_t){
+	    .log_fn = remember, .log_ctx = s, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_NO_ALIAS};
 }
 
 int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
@@ -55,7 +56,8 @@ int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
 		return hs_fail_errno(err, rc, "config.read", "hisho.yaml");
 	cyaml_err_t bad = cyaml_load_data(text.data, text.len, &config, &schema, (cyaml_data_t **)&c, NULL);
 	if (bad != CYAML_OK)
-		return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml cannot be used. docs/operations.md lists what it may hold."), "%s",
+		return hs_fail(err, EINVAL, "config.invalid",
+			       HS_N_("hisho.yaml cannot be used. docs/operations.md lists what it may hold."), "%s",
 			       story.text[0] ? story.text : cyaml_strerror(bad));
 	if (c->version != HS_CONFIG_VERSION) {
 		unsigned version = c->version;

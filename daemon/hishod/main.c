@@ -146,8 +146,9 @@ static int check_format(struct keeper *k, struct hs_err *err)
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "state.format", k->state);
 	if (text.len != strlen(FORMAT_LINE) || memcmp(text.data, FORMAT_LINE, text.len) != 0)
-		return hs_fail(err, ENOTSUP, "state.format", HS_N_("This version of Hisho does not know that format. The directory is left alone."),
-			       "%.*s", (int)HS_MIN(text.len, 60), (const char *)text.data);
+		return hs_fail(err, ENOTSUP, "state.format",
+			       HS_N_("This version of Hisho does not know that format. The directory is left alone."), "%.*s",
+			       (int)HS_MIN(text.len, 60), (const char *)text.data);
 	return 0;
 }
 
@@ -240,9 +241,13 @@ static int start(struct keeper *k, struct hs_err *err)
 int main(int argc, char **argv)
 {
 	static struct keeper k = {.state_fd = -1, .lock_fd = -1, .admin_fd = -1};
-	static const struct option options[] = {
-		{"state", required_argument, NULL, 's'},      {"generator", required_argument, NULL, 'g'}, {"embedder", required_argument, NULL, 'e'},
-		{"credential", required_argument, NULL, 'c'}, {"passphrase", no_argument, NULL, 'p'},      {"version", no_argument, NULL, 'v'}, {0}};
+	static const struct option options[] = {{"state", required_argument, NULL, 's'},
+						{"generator", required_argument, NULL, 'g'},
+						{"embedder", required_argument, NULL, 'e'},
+						{"credential", required_argument, NULL, 'c'},
+						{"passphrase", no_argument, NULL, 'p'},
+						{"version", no_argument, NULL, 'v'},
+						{0}};
 	bool usage = false;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (c) {

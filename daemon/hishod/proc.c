@@ -256,8 +256,13 @@ static int spawn(struct proc *p, int control)
 			{.flags = UV_INHERIT_FD, .data.fd = control},
 		};
 		const uv_process_options_t options = {
-			.exit_cb = on_exit_status, .file = a->program, .args = (char **)a->argv, .env = env, .stdio_count = HS_CONTROL_FD + 1, .stdio = stdio,
-			.flags = UV_PROCESS_DETACHED, /* Ctrl-C is ours to act on, in order */
+		    .exit_cb = on_exit_status,
+		    .file = a->program,
+		    .args = (char **)a->argv,
+		    .env = env,
+		    .stdio_count = HS_CONTROL_FD + 1,
+		    .stdio = stdio,
+		    .flags = UV_PROCESS_DETACHED, /* Ctrl-C is ours to act on, in order */
 		};
 		rc = uv_spawn(&k->loop, &p->process, &options);
 		p->process.data = p;

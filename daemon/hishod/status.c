@@ -66,8 +66,9 @@ static json_t *processes(struct keeper *k)
 	json_t *list = json_array();
 	for (struct proc *p = k->procs; p && list; p = p->next) {
 		const char *state = p->tenant && p->tenant->sealed ? "sealed" : hs_proc_state_name(p);
-		json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:i}", "name", p->program, "tenant", p->tenant ? p->tenant->name : "", "state", state,
-					"pid", p->alive ? (int)p->process.pid : 0, "restarts", (int)p->restarts);
+		json_t *row =
+		    json_pack("{s:s, s:s, s:s, s:i, s:i}", "name", p->program, "tenant", p->tenant ? p->tenant->name : "",
+			      "state", state, "pid", p->alive ? (int)p->process.pid : 0, "restarts", (int)p->restarts);
 		if (row && p->status)
 			(void)json_object_set(row, "detail", p->status); /* a shorter row shows it */
 		if (json_array_insert_new(list, 0, row) < 0)
@@ -81,9 +82,9 @@ static json_t *build(struct keeper *k)
 	const char *answer, *why;
 	protection(k, &answer, &why);
 	char *missing = missing_parts(k);
-	json_t *status = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:o}", "version", HS_VERSION, "state_directory", k->state, "ready", k->serving,
-				   "protects_against_disk_theft", answer, "why", why, "missing_separations", missing ? missing : "unknown",
-				   "processes", processes(k));
+	json_t *status = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:o}", "version", HS_VERSION, "state_directory", k->state,
+				   "ready", k->serving, "protects_against_disk_theft", answer, "why", why, "missing_separations",
+				   missing ? missing : "unknown", "processes", processes(k));
 	free(missing);
 	return status;
 }
@@ -183,7 +184,9 @@ void hs_status_metrics(struct keeper *k, struct hs_responder *r)
 		rc = hs_buf_printf(&b, "hisho_process_up{program=\"%s\",tenant=\"%s\"} %d\n", p->program, p->tenant ? p->tenant->name : "",
 				   p->state == PROC_READY);
 	if (rc == 0)
-		rc = hs_buf_append_str(&b, "# HELP hisho_process_restarts_total Starts after a death.\n# TYPE hisho_process_restarts_total counter\n");
+		rc = hs_buf_append_str(
+		    &b,
+		    "# HELP hisho_process_restarts_total Starts after a death.\n# TYPE hisho_process_restarts_total counter\n");
 	for (struct proc *p = k->procs; p && rc == 0; p = p->next)
 		rc = hs_buf_printf(&b, "hisho_process_restarts_total{program=\"%s\",tenant=\"%s\"} %u\n", p->program,
 				   p->tenant ? p->tenant->name : "", p->restarts);

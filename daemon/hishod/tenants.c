@@ -236,7 +236,8 @@ void hs_tenants_unseal(struct tenant *t, struct hs_responder *r)
 {
 	int rc = t->sealing ? -EALREADY : write_mark(t, false);
 	if (rc < 0) {
-		refuse(r, rc == -EALREADY ? 409 : 500, -rc, "tenant.unseal", HS_N_("The tenant could not be opened. Try again shortly."), t->name);
+		refuse(r, rc == -EALREADY ? 409 : 500, -rc, "tenant.unseal",
+		       HS_N_("The tenant could not be opened. Try again shortly."), t->name);
 		return;
 	}
 	t->sealed = false;

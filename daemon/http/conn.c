@@ -551,7 +551,8 @@ int hs_http_server_create(uv_loop_t *loop, const struct hs_http_options *o, stru
 	s->n_open = 1;
 	s->tick.data = s;
 	unsigned least = limit(o->handshake_ms, HS_HTTP_HANDSHAKE_MS);
-	const unsigned all[] = {limit(o->head_ms, HS_HTTP_HEAD_MS), limit(o->idle_ms, HS_HTTP_IDLE_MS), limit(o->stall_ms, HS_HTTP_STALL_MS)};
+	const unsigned all[] = {limit(o->head_ms, HS_HTTP_HEAD_MS), limit(o->idle_ms, HS_HTTP_IDLE_MS),
+				limit(o->stall_ms, HS_HTTP_STALL_MS)};
 	for (size_t i = 0; i < HS_ARRAY_LEN(all); i++)
 		least = HS_MIN(least, all[i]);
 	unsigned every = HS_MAX(HS_MIN(least / 4, 500u), 5u);

@@ -10,7 +10,7 @@
 #define HS_HTTP_IN_MAX (512u * 1024u)   /* bytes of requests that wait to be looked at */
 #define HS_HTTP_AHEAD_MAX (64u * 1024u) /* sent before the answer of the request in hand; more is not for us */
 #define HS_HTTP_OUT_MAX (64u * 1024u * 1024u)
-#define HS_HTTP_LINGER_MS 2000          /* after a refusal: what still arrives is read, so that the refusal is not lost to a reset */
+#define HS_HTTP_LINGER_MS 2000          /* after a refusal: read on, so that it is not lost to a reset */
 
 struct listener {
 	struct hs_http_server *server;

@@ -202,7 +202,8 @@ static void take_connection(struct hs_slice v, struct hs_http_head *ret)
 	}
 }
 
-static unsigned take_once(bool *seen, struct hs_slice value, size_t max, struct hs_slice *ret, struct hs_err *err, const char *what)
+static unsigned take_once(bool *seen, struct hs_slice value, size_t max, struct hs_slice *ret, struct hs_err *err,
+			  const char *what)
 {
 	if (*seen)
 		return refuse(err, 400, what);
@@ -381,7 +382,8 @@ bool hs_http_host_is(struct hs_slice host, const char *name)
 
 void hs_http_body_begin(struct hs_http_body *b, const struct hs_http_head *head)
 {
-	*b = (struct hs_http_body){.state = head->chunked ? HS_BODY_SIZE : HS_BODY_LENGTH, .left = head->chunked ? 0 : head->content_length};
+	*b = (struct hs_http_body){.state = head->chunked ? HS_BODY_SIZE : HS_BODY_LENGTH,
+				   .left = head->chunked ? 0 : head->content_length};
 	if (!head->has_body)
 		b->state = HS_BODY_DONE;
 }

@@ -67,8 +67,9 @@ static int fail(struct hs_err *err, const char *object)
 	char reason[96];
 	ERR_error_string_n(ERR_peek_last_error(), reason, sizeof reason);
 	ERR_clear_error();
-	return hs_fail(err, EINVAL, "tls.setup", HS_N_("The TLS key or certificate cannot be used. Check that the files belong together."),
-		       "%s: %s", object, reason);
+	return hs_fail(err, EINVAL, "tls.setup",
+		       HS_N_("The TLS key or certificate cannot be used. Check that the files belong together."), "%s: %s",
+		       object, reason);
 }
 
 static int alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *arg)

@@ -196,8 +196,8 @@ static int on_control(void *ctx, struct hs_channel *control, struct hs_frame *f)
 static int on_status(void *ctx, struct hs_buf *out)
 {
 	struct keyd *k = ctx;
-	int rc = hs_buf_printf(out, "{\"root\":\"%s\",\"demo\":%s,\"tenants\":%zu,\"epoch\":%u,", k->root_source, k->demo ? "true" : "false",
-			       hs_keyring_count(k->keyring), hs_keyring_epoch(k->keyring));
+	int rc = hs_buf_printf(out, "{\"root\":\"%s\",\"demo\":%s,\"tenants\":%zu,\"epoch\":%u,", k->root_source,
+			       k->demo ? "true" : "false", hs_keyring_count(k->keyring), hs_keyring_epoch(k->keyring));
 	if (rc == 0)
 		rc = hs_jail_report_json(&k->jail, out);
 	return rc < 0 ? rc : hs_buf_append_str(out, "}");
@@ -327,8 +327,10 @@ static int start(struct keyd *k, const char *state, const char *credential, bool
 int main(int argc, char **argv)
 {
 	static struct keyd k;
-	static const struct option options[] = {
-		{"state", required_argument, NULL, 's'}, {"credential", required_argument, NULL, 'c'}, {"passphrase", no_argument, NULL, 'p'}, {0}};
+	static const struct option options[] = {{"state", required_argument, NULL, 's'},
+						{"credential", required_argument, NULL, 'c'},
+						{"passphrase", no_argument, NULL, 'p'},
+						{0}};
 	const char *state = NULL, *credential = NULL;
 	bool ask = false, usage = false;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {

@@ -91,7 +91,8 @@ static int bind_listener(struct process *p, struct hs_err *err)
 		return hs_fail(err, EINVAL, "web.listen", HS_N_("Write `listen` as ADDRESS:PORT."), "%s", p->listen);
 	bool bracketed = p->listen[0] == '[' && p->listen[n - 1] == ']';
 	(void)snprintf(host, sizeof host, "%.*s", (int)(bracketed ? n - 2 : n), p->listen + bracketed);
-	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+	const struct addrinfo hints = {
+	    .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
 	struct addrinfo *found = NULL;
 	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
 		return hs_fail(err, EINVAL, "web.listen", HS_N_("Write `listen` as ADDRESS:PORT."), "%s", p->listen);
@@ -115,8 +116,8 @@ static int write_url(struct process *p, struct hs_err *err)
 		return -errno;
 	if (getnameinfo((struct sockaddr *)&address, len, NULL, 0, service, sizeof service, NI_NUMERICSERV) != 0)
 		return -EINVAL;
-	int n = snprintf(url, sizeof url, strcmp(service, "443") ? "https://%s:%s\n" : "https://%s\n", p->n_hosts ? p->hosts[0] : p->bound,
-			 service);
+	int n = snprintf(url, sizeof url, strcmp(service, "443") ? "https://%s:%s\n" : "https://%s\n",
+			 p->n_hosts ? p->hosts[0] : p->bound, service);
 	if (n >= (int)sizeof url || snprintf(path, sizeof path, "%s/run/url", p->state) >= (int)sizeof path)
 		return -ENAMETOOLONG;
 	int rc = hs_file_replace(AT_FDCWD, path, url, (size_t)n, 0644);

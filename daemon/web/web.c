@@ -126,7 +126,8 @@ void hs_web_finish(struct hs_web *w)
 
 static void serve_file(const struct hs_web *w, size_t which, struct hs_responder *r)
 {
-	static const char *const types[HS_WEB_FILES] = {"text/html; charset=utf-8", "text/css; charset=utf-8", "text/javascript; charset=utf-8"};
+	static const char *const types[HS_WEB_FILES] = {"text/html; charset=utf-8", "text/css; charset=utf-8",
+							"text/javascript; charset=utf-8"};
 	const struct hs_msg_http_response head = {.status = 200, .n_headers = 2,
 						  .headers = {{hs_slice_str("Content-Type"), hs_slice_str(types[which])},
 							      {hs_slice_str("Cache-Control"), hs_slice_str("no-cache")}}};
@@ -183,39 +184,131 @@ static bool too_often(struct hs_web *w, struct hs_slice peer)
 	return ++b->count > HS_WEB_SIGN_INS_A_MINUTE;
 }
 
-static struct hs_web_tenant *find_tenant(struct hs_web *w, const struct hs_msg_http_request *q, struct hs_slice name)
+/* --- forwarding --- */
+
+/*
+ * A forwarded request. What refuses a sign-in is replaced by the one answer, so that a tenant that is there, one that is sealed
+ * and one that never was cannot be told apart from outside.
+ */
+struct passing {
+	struct hs_responder inner; /* what the tenant's answer comes through */
+	struct hs_responder *outer;
+	void *state; /* of the forward */
+	bool sign_in, replaced;
+};
+
+static int pass_begin(struct hs_responder *r, const struct hs_msg_http_response *head)
 {
-	char tag[HS_TOKEN_TAG_MAX + 1];
-	if (name.len == 0 && (q->credential.len == 0 || !hs_token_peek(q->credential.s, q->credential.len, tag)))
-		return NULL;
+	struct passing *p = HS_CONTAINER_OF(r, struct passing, inner);
+	p->replaced = p->sign_in && head->status >= 400 && head->status < 500 && head->status != 429;
+	return p->replaced ? 0 : hs_responder_begin(p->outer, head);
+}
+
+static int pass_content(struct hs_responder *r, const void *data, size_t len, bool last)
+{
+	struct passing *p = HS_CONTAINER_OF(r, struct passing, inner);
+	struct hs_responder *outer = p->outer;
+	bool replaced = p->replaced;
+	if (last)
+		free(p);
+	if (!replaced)
+		return hs_responder_content(outer, data, len, last);
+	if (last)
+		refuse_credential(outer);
+	return 0;
+}
+
+static void pass_credit(struct hs_responder *r, size_t bytes)
+{
+	hs_responder_credit(HS_CONTAINER_OF(r, struct passing, inner)->outer, bytes);
+}
+
+static size_t pass_queued(const struct hs_responder *r)
+{
+	return hs_responder_queued(HS_CONTAINER_OF((struct hs_responder *)r, struct passing, inner)->outer);
+}
+
+static void pass_abort(struct hs_responder *r)
+{
+	struct passing *p = HS_CONTAINER_OF(r, struct passing, inner);
+	struct hs_responder *outer = p->outer;
+	free(p);
+	hs_responder_abort(outer);
+}
+
+static const struct hs_responder_ops pass_ops = {pass_begin, pass_content, pass_credit, pass_queued, pass_abort};
+
+static void body(void *state, const void *data, size_t len, bool last)
+{
+	struct passing *p = state;
+	hs_forward_service.body(p->state, data, len, last);
+}
+
+static void writable(void *state)
+{
+	struct passing *p = state;
+	hs_forward_service.writable(p->state);
+}
+
+static void gone(void *state)
+{
+	struct passing *p = state;
+	hs_forward_service.gone(p->state);
+	free(p);
+}
+
+static struct hs_web_tenant *find_name(struct hs_web *w, struct hs_slice name)
+{
 	struct hs_web_tenant *t = w->tenants;
-	while (t && !(name.len ? hs_slice_is(name, t->name) : strcmp(tag, t->tag) == 0))
+	while (t && !hs_slice_is(name, t->name))
 		t = t->next;
 	return t;
 }
 
-static void *forward(struct hs_web *w, const struct hs_request *q, struct hs_slice name, struct hs_slice rest, struct hs_responder *r)
+/* The tenant of the credential's tag: of this name, where the path says one. */
+static struct hs_web_tenant *find_tag(struct hs_web *w, struct hs_slice credential, struct hs_slice name)
 {
-	if (is_sign_in(&q->head, rest) && too_often(w, q->head.peer)) {
+	char tag[HS_TOKEN_TAG_MAX + 1];
+	if (!hs_token_peek(credential.s, credential.len, tag))
+		return NULL;
+	struct hs_web_tenant *t = w->tenants;
+	while (t && strcmp(tag, t->tag) != 0)
+		t = t->next;
+	return t && (name.len == 0 || hs_slice_is(name, t->name)) ? t : NULL;
+}
+
+static void *forward(struct hs_web *w, const struct hs_request *q, struct hs_slice name, struct hs_slice rest,
+		     struct hs_responder *r)
+{
+	const struct hs_slice credential = q->head.credential;
+	bool sign_in = is_sign_in(&q->head, rest);
+	if (sign_in && too_often(w, q->head.peer)) {
 		refuse(r, 429, EBUSY, "auth.too_often", HS_N_("Too many tries to sign in. Wait a minute."), q->head.peer);
 		return NULL;
 	}
-	struct hs_web_tenant *t = find_tenant(w, &q->head, name);
-	if (!t) {
-		if (name.len == 0 && q->head.credential.len == 0)
-			refuse(r, 401, EACCES, "auth.missing", HS_N_("Sign in, or send a token as Authorization: Bearer."), rest);
-		else
-			refuse_credential(r);
+	if (credential.len == 0 && !(sign_in && name.len)) { /* said before it is looked whether there is such a tenant */
+		refuse(r, 401, EACCES, "auth.missing", HS_N_("Sign in, or send a token as Authorization: Bearer."), rest);
 		return NULL;
 	}
-	if (!t->forward) {
+	struct hs_web_tenant *t = sign_in && name.len ? find_name(w, name) : find_tag(w, credential, name);
+	if (!t) {
+		refuse_credential(r);
+		return NULL;
+	}
+	struct passing *p = t->forward ? calloc(1, sizeof *p) : NULL;
+	if (!p) {
 		refuse(r, 503, EAGAIN, "tenant.lost", HS_N_("The answering process stopped. It is being restarted: ask again."),
 		       hs_slice_str("request"));
 		return NULL;
 	}
+	*p = (struct passing){.inner = {&pass_ops}, .outer = r, .sign_in = sign_in};
 	struct hs_request inner = *q;
 	inner.head.path = rest;
-	return hs_forward_request(t->forward, &inner, r);
+	void *state = hs_forward_request(t->forward, &inner, &p->inner);
+	if (!state)
+		return NULL; /* answered, and p is gone with the answer */
+	p->state = state;
+	return p;
 }
 
 static void *request(void *ctx, const struct hs_request *q, struct hs_responder *r)
@@ -247,22 +340,6 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 	}
 	refuse(r, 404, ENOENT, "request.route", HS_N_("There is nothing at this address."), path);
 	return NULL;
-}
-
-/* The states are all forwarded requests. */
-static void body(void *state, const void *data, size_t len, bool last)
-{
-	hs_forward_service.body(state, data, len, last);
-}
-
-static void writable(void *state)
-{
-	hs_forward_service.writable(state);
-}
-
-static void gone(void *state)
-{
-	hs_forward_service.gone(state);
 }
 
 const struct hs_service hs_web_service = {request, body, writable, gone};

@@ -355,10 +355,12 @@ static void test_too_much_ahead_is_cut(void **state)
 static void test_who_asks(void **state)
 {
 	int fd = dial();
-	say(fd, "GET /now HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer hsk_x\r\nCookie: __Host-hisho=abc\r\nSec-Fetch-Site: cross-site\r\n\r\n");
+	say(fd, "GET /now HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer hsk_x\r\nCookie: __Host-hisho=abc\r\nSec-Fetch-Site: "
+		"cross-site\r\n\r\n");
 	assert_string_equal(seen.credential, "hsk_x");
 	assert_false(seen.cookie || seen.same_origin);
-	say(fd, "GET /now HTTP/1.1\r\nHost: h\r\nCookie: a=b; __Host-hisho=abc\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://h\r\n\r\n");
+	say(fd, "GET /now HTTP/1.1\r\nHost: h\r\nCookie: a=b; __Host-hisho=abc\r\nSec-Fetch-Site: same-origin\r\nOrigin: "
+		"http://h\r\n\r\n");
 	assert_string_equal(seen.credential, "abc");
 	assert_true(seen.cookie && seen.same_origin);
 	say(fd, "GET /now HTTP/1.1\r\nHost: h\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://evil\r\n\r\n");

@@ -105,15 +105,59 @@ static const struct attack {
 	const char *name;
 	long (*run)(void);
 } attacks[] = {
-	ATTACK(open_passwd), ATTACK(open_root_home), ATTACK(open_proc_mem), ATTACK(open_parent_environ), ATTACK(create_in_tmp),
-	ATTACK(make_dir), ATTACK(make_symlink), ATTACK(make_hard_link), ATTACK(make_fifo), ATTACK(rename_away), ATTACK(remove_file), ATTACK(overwrite), ATTACK(truncate_path),
-	ATTACK(change_mode), ATTACK(change_owner), ATTACK(set_xattr), ATTACK(make_socket), ATTACK(make_udp), ATTACK(make_unix),
-	ATTACK(make_netlink), ATTACK(make_packet), ATTACK(make_vsock), ATTACK(connect_somewhere), ATTACK(run_shell), ATTACK(run_by_fd),
-	ATTACK(fork_off), ATTACK(new_user_namespace), ATTACK(new_mounts), ATTACK(mount_proc), ATTACK(change_root), ATTACK(trace_parent),
-	ATTACK(read_parent), ATTACK(kill_parent), ATTACK(load_bpf), ATTACK(ring), ATTACK(fault_handler), ATTACK(perf), ATTACK(add_key),
-	ATTACK(key_control), ATTACK(load_module), ATTACK(kexec), ATTACK(become_root), ATTACK(set_groups), ATTACK(write_and_run),
-	ATTACK(raise_limits_of_parent), ATTACK(become_dumpable), ATTACK(personality_change), ATTACK(set_clock), ATTACK(message_queue),
-	ATTACK(shared_memory), ATTACK(swap_on), ATTACK(handle_open), ATTACK(steal_fd),
+    ATTACK(open_passwd),
+    ATTACK(open_root_home),
+    ATTACK(open_proc_mem),
+    ATTACK(open_parent_environ),
+    ATTACK(create_in_tmp),
+    ATTACK(make_dir),
+    ATTACK(make_symlink),
+    ATTACK(make_hard_link),
+    ATTACK(make_fifo),
+    ATTACK(rename_away),
+    ATTACK(remove_file),
+    ATTACK(overwrite),
+    ATTACK(truncate_path),
+    ATTACK(change_mode),
+    ATTACK(change_owner),
+    ATTACK(set_xattr),
+    ATTACK(make_socket),
+    ATTACK(make_udp),
+    ATTACK(make_unix),
+    ATTACK(make_netlink),
+    ATTACK(make_packet),
+    ATTACK(make_vsock),
+    ATTACK(connect_somewhere),
+    ATTACK(run_shell),
+    ATTACK(run_by_fd),
+    ATTACK(fork_off),
+    ATTACK(new_user_namespace),
+    ATTACK(new_mounts),
+    ATTACK(mount_proc),
+    ATTACK(change_root),
+    ATTACK(trace_parent),
+    ATTACK(read_parent),
+    ATTACK(kill_parent),
+    ATTACK(load_bpf),
+    ATTACK(ring),
+    ATTACK(fault_handler),
+    ATTACK(perf),
+    ATTACK(add_key),
+    ATTACK(key_control),
+    ATTACK(load_module),
+    ATTACK(kexec),
+    ATTACK(become_root),
+    ATTACK(set_groups),
+    ATTACK(write_and_run),
+    ATTACK(raise_limits_of_parent),
+    ATTACK(become_dumpable),
+    ATTACK(personality_change),
+    ATTACK(set_clock),
+    ATTACK(message_queue),
+    ATTACK(shared_memory),
+    ATTACK(swap_on),
+    ATTACK(handle_open),
+    ATTACK(steal_fd),
 };
 
 /* Run one attack in a jailed child: its exit code is the errno, 0 where it worked, 200 where there was no jail. */
@@ -257,8 +301,9 @@ static void test_the_report_names_every_part(void **state)
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	const struct hs_jail_report r = {HS_JAIL_SECCOMP | HS_JAIL_NO_NEW_PRIVS};
 	assert_int_equal(hs_jail_report_json(&r, &b), 0);
-	assert_string_equal(hs_buf_cstr(&b), "\"jail\":{\"no_new_privs\":true,\"not_dumpable\":false,\"descriptors\":false,\"limits\":false,"
-					     "\"landlock\":false,\"landlock_refer\":false,\"seccomp\":true,\"own_user\":false}");
+	assert_string_equal(hs_buf_cstr(&b),
+			    "\"jail\":{\"no_new_privs\":true,\"not_dumpable\":false,\"descriptors\":false,\"limits\":false,"
+			    "\"landlock\":false,\"landlock_refer\":false,\"seccomp\":true,\"own_user\":false}");
 }
 
 static int make_inside(void **state)
