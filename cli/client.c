@@ -243,8 +243,6 @@ static int prepare(const struct hs_cli *cli, enum route route, const char *metho
 		return -ENOMEM;
 	q->headers = more;
 	(void)curl_easy_setopt(q->curl, CURLOPT_URL, url);
-	/* hishod hands a connection to a tenant's process by its first request: its own are not to be used for another. */
-	(void)curl_easy_setopt(q->curl, CURLOPT_FORBID_REUSE, route == ROUTE_HOST ? 1L : 0L);
 	(void)curl_easy_setopt(q->curl, CURLOPT_CUSTOMREQUEST, method);
 	(void)curl_easy_setopt(q->curl, CURLOPT_HTTPHEADER, q->headers);
 	(void)curl_easy_setopt(q->curl, CURLOPT_ERRORBUFFER, q->reason);

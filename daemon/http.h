@@ -35,6 +35,7 @@ struct hs_http_options {
 	const char *const *hosts; /* names that Host may say, without port; NULL: any */
 	size_t n_hosts;
 	bool local;               /* connections are admin connections with credentials */
+	bool one_request;         /* close after each answer: the next connection may belong to another process */
 	/* Deadlines in ms; 0 takes the constants above. Tests shorten them. */
 	unsigned handshake_ms, head_ms, idle_ms, stall_ms;
 };

@@ -339,7 +339,7 @@ int hs_admin_open(struct keeper *k, struct hs_err *err)
 	(void)umask(before);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "admin.socket", address.sun_path);
-	const struct hs_http_options o = {.service = &service, .ctx = k, .local = true};
+	const struct hs_http_options o = {.service = &service, .ctx = k, .local = true, .one_request = true};
 	rc = hs_http_server_create(&k->loop, &o, &k->admin);
 	if (rc == 0)
 		rc = uv_poll_init(&k->loop, &k->admin_poll, k->admin_fd);

@@ -248,7 +248,7 @@ static bool take_head(struct connection *c)
 		refuse(c, status, &err);
 		return false;
 	}
-	c->keep_alive = head.keep_alive;
+	c->keep_alive = head.keep_alive && !c->server->options.one_request;
 	c->old = head.old;
 	c->head_only = hs_slice_is(head.method, "HEAD");
 	c->over = c->begun = c->head_sent = c->chunked = c->choked = c->bodiless = c->body_told = false;
