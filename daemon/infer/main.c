@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 #define THREADS_MAX 256
 
 struct process {
-	const char *dir, *generator, *embedder;
+	const char *dir, *generator, *embedder; /* the two files by path once the arguments are read */
+	char paths[2][PATH_MAX];
 	unsigned threads;
 	uv_loop_t loop;
 	struct hs_child *child;
@@ -32,9 +34,9 @@ static void load(void *arg)
 {
 	struct process *p = arg;
 	struct hs_err err = HS_ERR_INIT;
-	if (p->embedder && hs_served_model_load(&p->models.embedder, p->dir, p->embedder, true, p->threads, &err) < 0)
+	if (p->embedder && hs_served_model_load(&p->models.embedder, p->embedder, true, p->threads, &err) < 0)
 		hs_log_err("embedder", &err);
-	if (p->generator && hs_served_model_load(&p->models.generator, p->dir, p->generator, false, p->threads, &err) < 0)
+	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, false, p->threads, &err) < 0)
 		hs_log_err("generator", &err);
 }
 
@@ -105,6 +107,14 @@ static void on_shutdown(void *ctx)
 	stop(ctx);
 }
 
+/* A bare name is a file of the models' folder. */
+static const char *path_of(const struct process *p, const char *file, char out[static PATH_MAX])
+{
+	if (!file || strchr(file, '/'))
+		return file;
+	return snprintf(out, PATH_MAX, "%s/%s", p->dir, file) < PATH_MAX ? out : NULL;
+}
+
 static bool take_arguments(struct process *p, int argc, char **argv)
 {
 	static const struct option options[] = {{"models", required_argument, NULL, 'm'},
@@ -130,13 +140,21 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			return false;
 		}
 	}
-	return p->dir && optind == argc;
+	if (!p->dir || optind != argc)
+		return false;
+	p->generator = path_of(p, p->generator, p->paths[0]);
+	p->embedder = path_of(p, p->embedder, p->paths[1]);
+	return true;
 }
 
 static int enter_jail(struct process *p, struct hs_err *err)
 {
 	struct hs_jail j = {.role = HS_PROCESS_INFER, .threads = true};
 	j.paths[j.n_paths++] = (struct hs_jail_path){p->dir, HS_JAIL_READ};
+	if (p->generator) /* may be a link out of the folder: the cache of a demo */
+		j.paths[j.n_paths++] = (struct hs_jail_path){p->generator, HS_JAIL_READ};
+	if (p->embedder)
+		j.paths[j.n_paths++] = (struct hs_jail_path){p->embedder, HS_JAIL_READ};
 	return hs_jail_enter(&j, &p->jail, err);
 }
 

@@ -87,21 +87,16 @@ static int measure(struct hs_served_model *m)
 	return rc;
 }
 
-int hs_served_model_load(struct hs_served_model *m, const char *dir, const char *file, bool encoder, unsigned threads,
-			 struct hs_err *err)
+int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, unsigned threads, struct hs_err *err)
 {
-	HS_BUF_AUTO path_buf = HS_BUF_INIT;
-	if (strchr(file, '/') || file[0] == '.' || strlen(file) > HS_MSG_NAME_MAX)
-		return hs_fail(err, EINVAL, "model.name", HS_N_("name a file of the models' folder"), "%s", file);
-	int rc = hs_buf_printf(&path_buf, "%s/%s", dir, file);
-	const char *path = rc == 0 ? hs_buf_cstr(&path_buf) : NULL;
-	if (!path)
-		return hs_fail_errno(err, -ENOMEM, "model.load", file);
+	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+	if (strlen(file) > HS_MSG_NAME_MAX)
+		return hs_fail(err, EINVAL, "model.name", HS_N_("the file's name is too long"), "%s", file);
 	(void)snprintf(m->id, sizeof m->id, "%s", file); /* fits */
 	char *end = strstr(m->id, ".gguf");
 	if (end)
 		*end = '\0';
-	rc = hash_file(path, m->hash);
+	int rc = hash_file(path, m->hash);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "model.load", file);
 	const struct hs_model_options options = {.n_threads = threads};

@@ -19,8 +19,8 @@ struct hs_models {
 	struct hs_served_model generator, embedder;
 };
 
-/* dir/file, hashed, loaded, its prefill measured. encoder: which kind it must be. */
-int hs_served_model_load(struct hs_served_model *m, const char *dir, const char *file, bool encoder, unsigned threads,
+/* Hashed, loaded, its prefill measured. encoder: which kind it must be. */
+int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, unsigned threads,
 			 struct hs_err *err) HS_MUST_CHECK;
 void hs_models_finish(struct hs_models *m);
 
