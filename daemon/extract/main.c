@@ -3,7 +3,7 @@
 #include "text/charset.h"
 #include "text/chartab.h"
 
-#define MEMORY_MAX (2048ull << 20)
+#define MEMORY_MAX (3072ull << 20) /* the tree of 64 MiB of HTML takes 2 GiB */
 
 static int prepare(void)
 {

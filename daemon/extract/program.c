@@ -1,10 +1,12 @@
 #include "daemon/extract/program.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "daemon/child.h"
 #include "daemon/jail.h"
 
@@ -57,14 +59,14 @@ static void on_shutdown(void *ctx)
 	p->child = NULL;
 }
 
-static int serve(struct program *p, const struct hs_extract_program *what)
+static int serve(struct program *p, const struct hs_extract_program *what, int null_fd)
 {
 	int rc = uv_loop_init(&p->loop);
 	if (rc < 0)
 		return rc;
 	const struct hs_zygote_options options = {
 		.self = what->self, .reader = what->reader, .input_max = what->input_max, .cpu_seconds = CHILD_CPU_SECONDS,
-		.timeout_ms = CHILD_TIMEOUT_MS, .confine = confine,
+		.timeout_ms = CHILD_TIMEOUT_MS, .null_fd = null_fd, .confine = confine,
 	};
 	rc = hs_zygote_create(&p->loop, &options, &p->zygote);
 	if (rc < 0)
@@ -94,14 +96,20 @@ int hs_extract_program_run(const struct hs_extract_program *what, int argc)
 		hs_log("loading: %s", strerror(-rc));
 		return 1;
 	}
-	struct hs_jail jail = {.role = what->self, .memory_max = what->memory_max, .fds_max = 1024};
+	HS_FD_AUTO null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd < 0) {
+		hs_log("/dev/null: %s", strerror(errno));
+		return 1;
+	}
+	struct hs_jail jail = {.role = what->self, .memory_max = what->memory_max, .fds_max = 1024, .keep_fds = {null_fd},
+			       .n_keep_fds = 1};
 	for (size_t i = 0; i < HS_ARRAY_LEN(what->data) && what->data[i]; i++)
 		jail.paths[jail.n_paths++] = (struct hs_jail_path){what->data[i], HS_JAIL_READ};
 	if (hs_jail_enter(&jail, &p.jail, &err) < 0) {
 		hs_log_err("jail", &err);
 		return 1;
 	}
-	rc = serve(&p, what);
+	rc = serve(&p, what, null_fd);
 	if (rc < 0)
 		hs_log("%s", strerror(-rc));
 	return rc < 0 ? 1 : 0;

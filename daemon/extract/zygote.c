@@ -117,6 +117,10 @@ static void __attribute__((noreturn)) be_child(const struct hs_zygote *z, const 
 	for (size_t i = 0; i < HS_ARRAY_LEN(defaults); i++)
 		(void)signal(defaults[i], i == 3 ? SIG_IGN : SIG_DFL); /* known signals: cannot fail */
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);               /* as above */
+	for (int fd = 0; fd <= 2; fd++) {
+		if (dup2(z->o.null_fd, fd) < 0)
+			_exit(71);
+	}
 	int input = fcntl(t->input, F_DUPFD, CHILD_OUTPUT + 1), output = fcntl(t->output, F_DUPFD, CHILD_OUTPUT + 1);
 	if (input < 0 || output < 0 || dup2(input, CHILD_INPUT) < 0 || dup2(output, CHILD_OUTPUT) < 0)
 		_exit(71);

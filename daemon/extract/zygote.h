@@ -26,6 +26,7 @@ struct hs_zygote_options {
 	size_t input_max;
 	uint64_t cpu_seconds;   /* of one child; 0: no limit */
 	uint64_t timeout_ms;    /* of one child, by the clock */
+	int null_fd;            /* /dev/null, the caller's: a child's input, output and log, since libraries print what they read */
 	int (*confine)(void);   /* the child calls it before it reads; NULL: nothing more */
 };
 
