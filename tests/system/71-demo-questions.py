@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Goal: the demo's forty questions. What may not be read never shows: no answer, evidence or citation holds a forbidden answer or
+names a forbidden document. What may be read is found. Prints the shares answered, cited and refused."""
+import json
+import pathlib
+import sys
+import unicodedata
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from appliance import Appliance, ROOT  # noqa: E402
+
+DEMO = ROOT / "docs/demo"
+FOUND_AT_LEAST = 0.85  # of the allowed questions: the evidence names the document
+
+
+def plain(text):
+    return unicodedata.normalize("NFKC", text).replace(",", "").replace(" ", "")
+
+
+def holds(text, answers):
+    return any(plain(answer) in plain(text) for answer in answers)
+
+
+def main():
+    questions = [json.loads(line) for line in (DEMO / "questions.jsonl").read_text().splitlines()]
+    assert len(questions) == 40
+    tenants = sorted({q["tenant"] for q in questions})
+    leaks, found, evident, answered, cited, silent = [], 0, 0, 0, 0, 0
+    with Appliance() as a:
+        for tenant in tenants:
+            a.add_tenant(tenant, (DEMO / tenant / "policy.yaml").read_text())
+            a.ingest(tenant, DEMO / tenant / "documents")
+        for q in questions:
+            reply = a.ask(q["tenant"], q["user"], q["question"])
+            hisho, text = reply["hisho"], reply["choices"][0]["message"]["content"]
+            everything = json.dumps(reply, ensure_ascii=False)
+            stem = pathlib.Path(q["document"]).stem if q["document"] else None
+            if q["right"] == "denied":
+                if holds(everything, q["answers"]) or f'"title": "{stem}"' in everything:
+                    leaks.append(q["question"])
+                silent += hisho["outcome"] == "not_found"
+            elif q["right"] == "absent":
+                silent += hisho["outcome"] == "not_found"
+            else:
+                quotes = " ".join(c["quote"] for c in hisho["evidence"])
+                found += any(c["title"] == stem for c in hisho["evidence"])
+                evident += holds(quotes, q["answers"])
+                answered += holds(text, q["answers"])
+                cited += any(c["title"] == stem for c in hisho["citations"])
+    allowed = sum(q["right"] == "allowed" for q in questions)
+    print(f"allowed {allowed}: document in the evidence {found}, answer in the evidence {evident}, in the answer {answered}, "
+          f"document cited {cited}; denied or absent {40 - allowed}: refused {silent}; leaks {len(leaks)}")
+    assert not leaks, leaks
+    assert found >= FOUND_AT_LEAST * allowed
+
+
+main()
