@@ -145,12 +145,16 @@ static int take_response(struct forwarded *x, const struct hs_frame *frame)
 	struct hs_msg_http_response head;
 	if (x->begun || hs_get_http_response(frame->payload, frame->payload_len, &head) < 0)
 		return -EPROTO;
+	if (hs_responder_begin(x->responder, &head) == -EINVAL)
+		return -EPROTO; /* not begun: the refusal that follows can still be told */
 	x->begun = true;
 	for (uint32_t i = 0; i < head.n_headers; i++) {
-		if (hs_slice_is(head.headers[i].name, "Content-Type") && hs_slice_is(head.headers[i].value, "text/event-stream"))
+		const struct hs_msg_header *h = &head.headers[i];
+		if (h->name.len == 12 && strncasecmp(h->name.s, "Content-Type", 12) == 0 && h->value.len >= 17 &&
+		    memcmp(h->value.s, "text/event-stream", 17) == 0)
 			x->events = true;
 	}
-	return hs_responder_begin(x->responder, &head) == -EINVAL ? -EPROTO : 0;
+	return 0;
 }
 
 static int take_content(struct forwarded *x, const struct hs_frame *frame)

@@ -292,6 +292,13 @@ static void test_broken_rules_are_protocol_errors(void **state)
 	send_raw(tenant, HS_MSG_HTTP_RESPONSE, 99, 0, data, 4); /* never asked */
 	assert_int_equal(client_protocol, -EPROTO);
 	client_protocol = 0;
+	HS_BUF_AUTO smuggled = HS_BUF_INIT; /* a header with a line break: refused, and nothing was begun */
+	const struct hs_msg_http_response split = {.status = 200, .n_headers = 1, .headers = {{hs_slice_str("X"), hs_slice_str("a\r\nB: c")}}};
+	assert_int_equal(hs_put_http_response(&smuggled, &split), 0);
+	send_raw(tenant, HS_MSG_HTTP_RESPONSE, 1, 0, smuggled.data, smuggled.len);
+	assert_int_equal(client_protocol, -EPROTO);
+	assert_int_equal(a.status, 0);
+	client_protocol = 0;
 	hs_forward_service.gone(a.state);
 	send_raw(tenant, HS_MSG_HTTP_CONTENT, 1, 0, data, 1); /* crossed the cancel: fine */
 	assert_int_equal(client_protocol, 0);
