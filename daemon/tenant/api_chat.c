@@ -26,6 +26,8 @@
 #include "daemon/tenant/retrieve.h"
 
 #define PASSAGES_SOUGHT 8
+/* The evidence was chosen to fit already: a token a character and room for titles and instructions is enough for all of it. */
+#define PROMPT_TOKENS_BESIDE 500
 #define ANSWER_DEADLINE_MS (5 * 60 * 1000LL)
 #define KEEP_ALIVE_MS 10000
 
@@ -382,6 +384,7 @@ static int ask_model(struct chat *c)
 	int rc = hs_prompt_build(c->x->arena, &c->request, passages, (uint32_t)c->answer.n_evidence, c->prompt);
 	if (rc < 0)
 		return rc;
+	c->prompt->prompt_budget = PROMPT_TOKENS_BESIDE + (uint32_t)c->retrieval.budget;
 	hs_grant_hash(c->x->grant, c->prompt->cache_key);
 	c->state = ASKED;
 	return hs_infer_generate(c->x->tenant->infer, c->prompt, hs_now_ms() + ANSWER_DEADLINE_MS, &events, c, &c->generation);

@@ -55,6 +55,10 @@ class Appliance:
     def __enter__(self):
         try:
             self.hisho("init", "--listen", "127.0.0.1:0")
+            if self.embedder and self.embedder.suffix == ".bin":
+                imported = self.state / "models" / "embedder.gguf"
+                self.hisho("model", "import", self.embedder, imported)
+                self.embedder = imported
             self.start()
         except BaseException:
             self.print_log()
