@@ -39,7 +39,7 @@ struct tiny {
 		       .heads = 4,                                                                                               \
 		       .kv_heads = 2,                                                                                            \
 		       .ff = 512,                                                                                                \
-		       .vocab = 100,                                                                                             \
+		       .vocab = 90,                                                                                             \
 		       .context = 256,                                                                                           \
 		       .eps = 1e-5f})
 
