@@ -31,6 +31,7 @@ struct hs_audit {
 	uint64_t generation;
 	struct hs_audit_head head;
 	int64_t clock_high;
+	uint64_t commit_high;
 	struct hs_buf record, plain;
 };
 
@@ -233,6 +234,7 @@ static int check_log(struct hs_audit *a, int dirfd, const char *name, const char
 	*ret_torn = w.trail.size - w.trail.at;
 	a->generation = mark.generation;
 	a->clock_high = HS_MAX(mark.clock_high, w.trail.clock_high);
+	a->commit_high = w.trail.commit_high;
 	a->head = (struct hs_audit_head){.seq = w.trail.seq, .time = last};
 	memcpy(a->head.chain, w.trail.chain, sizeof(a->head.chain));
 	hs_trail_finish(&w.trail);
@@ -353,6 +355,7 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 	a->generation = m.generation;
 	a->size += a->record.len;
 	a->clock_high = m.clock_high;
+	a->commit_high = HS_MAX(a->commit_high, r->commit_seq);
 	a->head = (struct hs_audit_head){.seq = r->seq, .time = r->time};
 	memcpy(a->head.chain, chain, sizeof(a->head.chain));
 	return 0;
@@ -457,6 +460,11 @@ void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret)
 int64_t hs_audit_clock_high(const struct hs_audit *a)
 {
 	return a->clock_high;
+}
+
+uint64_t hs_audit_commit_high(const struct hs_audit *a)
+{
+	return a->commit_high;
 }
 
 /* --- reading --- */

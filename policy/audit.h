@@ -105,6 +105,9 @@ void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret);
 /* The highest time ever recorded: a clock below it was set back. */
 int64_t hs_audit_clock_high(const struct hs_audit *a);
 
+/* The highest commit sequence ever recorded: a database below it was rolled back, and must not be served. */
+uint64_t hs_audit_commit_high(const struct hs_audit *a);
+
 struct hs_audit_report {
 	uint64_t records;
 	struct hs_audit_head head; /* of the last good record */

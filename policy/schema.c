@@ -64,6 +64,13 @@ static const char schema_1[] =
 	"INSERT INTO policy_levels VALUES ('公開', 0), ('社外秘', 1), ('秘', 2), ('極秘', 3);"
 	"INSERT INTO policy_state VALUES (1, 1, 1);";
 
+static const char schema_2[] =
+	"CREATE TABLE audit_witness(one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, time INTEGER NOT NULL,"
+	" chain BLOB NOT NULL);"
+	"UPDATE policy_state SET schema = 2;";
+
+static const char *const steps[HS_POLICY_SCHEMA_VERSION] = {schema_1, schema_2};
+
 int hs_policy_schema_migrate(sqlite3 *db, struct hs_err *err)
 {
 	int64_t tables = 0, version = 0;
@@ -80,11 +87,11 @@ int hs_policy_schema_migrate(sqlite3 *db, struct hs_err *err)
 		return 0;
 	HS_PDB_SAVEPOINT sp = {0};
 	rc = hs_pdb_begin(&sp, db);
-	if (!rc)
-		rc = hs_pdb_errno(sqlite3_exec(db, schema_1, NULL, NULL, NULL));
+	for (int64_t i = HS_MAX(version, 0); !rc && i < HS_POLICY_SCHEMA_VERSION; i++)
+		rc = hs_pdb_errno(sqlite3_exec(db, steps[i], NULL, NULL, NULL));
 	if (!rc)
 		rc = hs_pdb_commit(&sp);
-	return rc ? hs_fail_errno(err, rc, "policy.schema", "schema 1") : 0;
+	return rc ? hs_fail_errno(err, rc, "policy.schema", "migration") : 0;
 }
 
 int hs_policy_epoch(sqlite3 *db, uint64_t *ret_epoch)

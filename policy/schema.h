@@ -5,7 +5,7 @@
  * transaction; tests call it on a plain in-memory database. All other functions of this room take that open `sqlite3 *`
  * and never keep it. Those that write say so: they run on the one writer connection, inside the caller's transaction
  * where there is one (they use savepoints). Names of all tables of this room: policy_*, classes, users, tokens, sessions,
- * sign_in_codes, senders, sender_collections, sources, submissions.
+ * sign_in_codes, senders, sender_collections, sources, submissions, audit_witness.
  */
 #ifndef HISHO_POLICY_SCHEMA_H
 #define HISHO_POLICY_SCHEMA_H
@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 
-#define HS_POLICY_SCHEMA_VERSION 1
+#define HS_POLICY_SCHEMA_VERSION 2
 
 #define HS_POLICY_NAME_MAX 128 /* bytes of a name of a user, group, collection, level, list, rule or sender */
 

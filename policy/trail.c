@@ -156,6 +156,8 @@ int hs_trail_next(struct hs_trail *t, struct hs_trail_record *ret)
 	t->at += length;
 	if (r.time > t->clock_high)
 		t->clock_high = r.time;
+	if (r.commit_seq > t->commit_high)
+		t->commit_high = r.commit_seq;
 	*ret = r;
 	return 1;
 }

@@ -47,6 +47,7 @@ struct hs_trail {
 	uint64_t at, size;
 	uint64_t seq;
 	int64_t clock_high;
+	uint64_t commit_high;
 	uint8_t chain[HS_AUDIT_CHAIN_LEN];
 	uint8_t *buf; /* HS_AUDIT_RECORD_MAX */
 };

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "policy/schema.h"
+#include "policy/witness.h"
 #include "tests/unit/test.h"
 
 #define T0 1800000000000LL
@@ -363,6 +365,41 @@ static void a_witness_tells_another_history(void **state)
 	assert_int_equal(hs_audit_verify(w->dir, "log", &other, &r, NULL), -EBADMSG);
 }
 
+/* The database's copy: it follows the log, never goes back, and the log must hold it. */
+static void the_database_witnesses_the_log(void **state)
+{
+	struct world *w = *state;
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_audit_head first, second, kept;
+	sqlite3 *db;
+	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
+	assert_int_equal(hs_policy_schema_migrate(db, NULL), 0);
+	assert_int_equal(hs_witness_read(db, &kept), -ENOENT);
+	struct hs_audit *a = must_open(w);
+	assert_int_equal(hs_audit_commit_high(a), 0);
+	must_append(a, "ask");
+	hs_audit_head(a, &first);
+	HS_BUF_AUTO log = slurp(w, "log");
+	HS_BUF_AUTO mark = slurp(w, "log.mark");
+	must_append(a, "answer");
+	hs_audit_head(a, &second);
+	hs_audit_close(a);
+	assert_int_equal(hs_witness_keep(db, &second), 0);
+	assert_int_equal(hs_witness_keep(db, &first), 0);
+	assert_int_equal(hs_witness_read(db, &kept), 0);
+	assert_memory_equal(&kept, &second, sizeof(kept));
+	assert_int_equal(open_rc(w, &kept, NULL), 0);
+	a = must_open(w);
+	assert_int_equal(hs_audit_commit_high(a), 42);
+	hs_audit_close(a);
+	/* Log and mark of an earlier moment, each whole and fitting the other. */
+	spill(w, "log", log.data, log.len);
+	spill(w, "log.mark", mark.data, mark.len);
+	assert_int_equal(open_rc(w, &kept, &err), -EBADMSG);
+	assert_string_equal(err.code, "audit.witness");
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 /* Power goes at each byte of an append: before the mark moved, the record is cut; with the mark, it must be whole. */
 static void a_crash_at_any_byte_of_an_append_loses_nothing_acknowledged(void **state)
 {
@@ -561,6 +598,7 @@ int main(void)
 		TEST(each_flipped_byte_is_noticed),
 		TEST(dropping_reordering_and_cutting_are_noticed),
 		TEST(a_witness_tells_another_history),
+		TEST(the_database_witnesses_the_log),
 		TEST(a_crash_at_any_byte_of_an_append_loses_nothing_acknowledged),
 		TEST(a_creation_cut_short_begins_again),
 		TEST(a_full_disk_refuses_and_recovers),

@@ -273,7 +273,11 @@ static void a_newer_schema_is_refused_by_name(void **state)
 	sqlite3 *db = db_open();
 	struct hs_err err = HS_ERR_INIT;
 	assert_int_equal(hs_policy_schema_migrate(db, NULL), 0); /* again: nothing to do */
-	assert_int_equal(sqlite3_exec(db, "UPDATE policy_state SET schema = 2", NULL, NULL, NULL), SQLITE_OK);
+	/* From schema 1, which had no witness of the audit log. */
+	assert_int_equal(sqlite3_exec(db, "DROP TABLE audit_witness; UPDATE policy_state SET schema = 1", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(hs_policy_schema_migrate(db, NULL), 0);
+	assert_int_equal(sqlite3_exec(db, "SELECT seq FROM audit_witness", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "UPDATE policy_state SET schema = 99", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(hs_policy_schema_migrate(db, &err), -ENOTSUP);
 	assert_string_equal(err.code, "policy.schema_newer");
 	db_close(db);
