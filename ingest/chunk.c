@@ -28,6 +28,7 @@ struct chunker {
 	const struct hs_document *d;
 	struct hs_chunks *out;
 	struct hs_err *err;
+	const char *title; /* under which it is filed, or "" */
 	uint32_t max, overlap;
 	struct place path[PATH_MAX_DEPTH];
 	size_t depth;
@@ -54,17 +55,51 @@ static int put_line(struct hs_buf *out, const char *s, size_t n, size_t max)
 	return rc;
 }
 
+static size_t skip_spaces(const char *s, size_t n)
+{
+	size_t i = 0;
+	while (i < n) {
+		if (s[i] == ' ' || s[i] == '\n' || s[i] == '\t')
+			i++;
+		else if (n - i >= 3 && memcmp(s + i, "　", 3) == 0)
+			i += 3;
+		else
+			break;
+	}
+	return i;
+}
+
+/* Is the heading the document's title again? Titles have their spaces collapsed. */
+static bool is_title(const char *title, const char *s, size_t n)
+{
+	size_t left = strlen(title);
+	for (;;) {
+		size_t skip = skip_spaces(title, left);
+		title += skip, left -= skip;
+		skip = skip_spaces(s, n);
+		s += skip, n -= skip;
+		if (n == 0 || left == 0)
+			return n == left;
+		if (*s++ != *title++)
+			return false;
+		n--, left--;
+	}
+}
+
 /* "旅費規程 > 第3章 出張旅費 > 第24条（宿泊費）", a line end, and the header row of the table that the chunk is part of. */
 static int make_context(struct chunker *c, size_t depth, uint32_t start, char **ret)
 {
-	const char *text = c->d->text;
+	const char *text = c->d->text, *own = c->d->title;
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	int rc = 0;
+	bool told = *own == '\0' || is_title(c->title, own, strlen(own));
+	for (size_t i = 0; !told && i < depth; i++)
+		told = is_title(own, text + c->path[i].start, c->path[i].end - c->path[i].start);
+	int rc = told ? 0 : put_line(&b, own, strlen(own), PATH_ELEMENT_MAX);
 	for (size_t i = 0; rc == 0 && i < depth; i++) {
 		const struct place *p = &c->path[i];
 		size_t n = p->end - p->start;
-		if (n == strlen(c->d->title) && memcmp(text + p->start, c->d->title, n) == 0)
-			continue; /* the title goes with the document */
+		if (is_title(c->title, text + p->start, n))
+			continue; /* it goes with the document */
 		if (b.len + n + 3 > HS_CHUNK_CONTEXT_MAX - HEADER_ROW_MAX)
 			break;
 		if (b.len)
@@ -329,7 +364,9 @@ static int add_block(struct chunker *c, size_t *i)
 int hs_chunk(const struct hs_document *d, const struct hs_chunk_options *options, struct hs_chunks *ret, struct hs_err *err)
 {
 	struct hs_chunks out = {0};
-	struct chunker c = {.d = d, .out = &out, .err = err, .max = HS_CHUNK_CHARS_DEFAULT};
+	struct chunker c = {.d = d, .out = &out, .err = err, .title = "", .max = HS_CHUNK_CHARS_DEFAULT};
+	if (options && options->title)
+		c.title = options->title;
 	if (options && options->max_chars)
 		c.max = HS_MAX(options->max_chars, (uint32_t)HS_CHUNK_CHARS_MIN);
 	c.overlap = options && options->overlap_chars ? options->overlap_chars : c.max / 6;

@@ -4,7 +4,8 @@
  * Headings (marked up, or 第3章 in plain lines) make the context of what stands below them and never lie inside a chunk with
  * text of another section. An article (条) is a unit; a long one is cut between its paragraphs (項). Rows of a table go
  * together, the header row into the context of those that lost it. Long prose is cut between sentences, and the next
- * chunk repeats the last sentence. Each chunk is one byte range of the canonical text.
+ * chunk repeats the last sentence. Each chunk is one byte range of the canonical text. A title that the document gives
+ * itself and under which it is not filed goes in front of all contexts.
  */
 #ifndef HISHO_INGEST_CHUNK_H
 #define HISHO_INGEST_CHUNK_H
@@ -19,6 +20,7 @@
 
 struct hs_chunk_options {
 	uint32_t max_chars;     /* of a chunk, at least HS_CHUNK_CHARS_MIN; 0: HS_CHUNK_CHARS_DEFAULT */
+	const char *title;      /* under which the document is filed and found: contexts do not repeat it; NULL: none */
 	uint32_t overlap_chars; /* the longest sentence that is repeated; 0: a sixth of max_chars; UINT32_MAX: none */
 };
 

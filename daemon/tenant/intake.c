@@ -284,9 +284,12 @@ static int index_document(struct hs_intake *i)
 	struct hs_document d = {0};
 	struct hs_chunks chunks = {0};
 	struct hs_id document;
+	char title[HS_STORE_TITLE_MAX + 1];
 	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
-	if (rc == 0)
-		rc = hs_chunk(&d, NULL, &chunks, &i->err);
+	if (rc == 0) {
+		const struct hs_chunk_options options = {.title = choose_title(i, &d, title, sizeof title)};
+		rc = hs_chunk(&d, &options, &chunks, &i->err);
+	}
 	if (rc == 0)
 		rc = hs_store_begin(s, &i->err);
 	if (rc == 0) {

@@ -12,6 +12,7 @@
 
 static struct hs_document d;
 static struct hs_chunks chunks;
+static const char *filed_as; /* NULL: under its own title */
 
 static int tear_down(void **state)
 {
@@ -25,7 +26,7 @@ static void cut(const char *name, const char *text, size_t n, uint32_t max_chars
 	(void)tear_down(NULL);
 	const struct hs_extract_input in = {.data = (const uint8_t *)text, .len = n, .name = name, .media = ""};
 	assert_int_equal(hs_extract_document(&in, &d, NULL), 0);
-	const struct hs_chunk_options options = {.max_chars = max_chars};
+	const struct hs_chunk_options options = {.max_chars = max_chars, .title = filed_as ? filed_as : d.title};
 	assert_int_equal(hs_chunk(&d, &options, &chunks, NULL), 0);
 }
 
@@ -75,6 +76,24 @@ static void test_regulation(void **state)
 	is(1, "第1章 総則 > 第2条（範囲）", "第2条（範囲）社員に適用する。\n２　役員は別に定める。");
 	is(2, "第2章 出張 > 第3条", "第3条 第1条に従う。");
 	is(3, "附則", "令和6年から施行する。");
+}
+
+static void test_title_is_no_context(void **state)
+{
+	static const char text[] = "株式会社　甲　就業規則\n\n第1章 総則\n第1条 定める。\n";
+	cut("a.txt", text, sizeof text - 1, 0);
+	assert_string_equal(d.title, "株式会社 甲 就業規則"); /* with other spaces */
+	is(0, "第1章 総則 > 第1条", "第1条 定める。");
+	filed_as = "file1"; /* what it calls itself must be found all the same */
+	cut("a.txt", text, sizeof text - 1, 0);
+	is(0, "株式会社　甲　就業規則 > 第1章 総則 > 第1条", "第1条 定める。");
+	static const char html[] = "<title>製品FAQ</title><h2>価格</h2><p>百円です。";
+	cut("a.html", html, sizeof html - 1, 0);
+	is(0, "製品FAQ > 価格", "百円です。");
+	filed_as = "製品FAQ";
+	cut("a.html", html, sizeof html - 1, 0);
+	is(0, "価格", "百円です。");
+	filed_as = NULL;
 }
 
 static void test_long_article_by_paragraphs(void **state)
@@ -192,6 +211,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_regulation),
+		cmocka_unit_test(test_title_is_no_context),
 		cmocka_unit_test(test_long_article_by_paragraphs),
 		cmocka_unit_test(test_prose_overlaps_one_sentence),
 		cmocka_unit_test(test_never_across_headings),
