@@ -38,6 +38,7 @@ grep -q '#hsc_' "$root/out" || { echo "no sign-in link"; exit 1; }
 echo "from bare to answered: $spent s on $(nproc) cores"
 
 began=$SECONDS
+# shellcheck disable=SC2086
 chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb \
 	/root/hisho/quickstart ${HISHO_TEST_ARGS---small} >"$root/out" 2>&1 </dev/null || { tail -n 60 "$root/out"; exit 1; }
 echo "the second run: $((SECONDS - began)) s"
