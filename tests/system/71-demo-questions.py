@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Goal: the demo's forty questions. What may not be read never shows: no answer, evidence or citation holds a forbidden answer or
-names a forbidden document. What may be read is found. Prints the shares answered, cited and refused."""
+names a forbidden document. What may be read is found. Prints the shares answered, cited and refused.
+
+Without models answers are sentences of the documents; HISHO_DEMO_GENERATOR and HISHO_DEMO_EMBEDDER name models to take part."""
 import json
+import os
 import pathlib
 import sys
 import unicodedata
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from appliance import Appliance, ROOT  # noqa: E402
+from appliance import Appliance, ROOT, wait_for  # noqa: E402
 
 DEMO = ROOT / "docs/demo"
 FOUND_AT_LEAST = 0.85  # of the allowed questions: the evidence names the document
@@ -26,14 +29,19 @@ def main():
     assert len(questions) == 40
     tenants = sorted({q["tenant"] for q in questions})
     leaks, found, evident, answered, cited, silent = [], 0, 0, 0, 0, 0
-    with Appliance() as a:
+    models = {"generator": os.environ.get("HISHO_DEMO_GENERATOR"), "embedder": os.environ.get("HISHO_DEMO_EMBEDDER")}
+    with Appliance(**models) as a:
         for tenant in tenants:
             a.add_tenant(tenant, (DEMO / tenant / "policy.yaml").read_text())
             a.ingest(tenant, DEMO / tenant / "documents")
+        for tenant in tenants if models["generator"] else []:
+            wait_for("the models", lambda: json.loads(a.hisho("status", "--json", tenant=tenant))["generator"], 120)
         for q in questions:
             reply = a.ask(q["tenant"], q["user"], q["question"])
             hisho, text = reply["hisho"], reply["choices"][0]["message"]["content"]
             everything = json.dumps(reply, ensure_ascii=False)
+            if os.environ.get("HISHO_DEMO_SHOW"):
+                print(q["right"], hisho["outcome"], q["question"], "->", text, flush=True)
             stem = pathlib.Path(q["document"]).stem if q["document"] else None
             if q["right"] == "denied":
                 if holds(everything, q["answers"]) or f'"title": "{stem}"' in everything:
