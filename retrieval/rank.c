@@ -26,12 +26,12 @@ struct hs_ranker {
 	struct list chunks, heads; /* that words touched */
 	struct list embedded, dense_heads;
 	struct list found, found_heads; /* of one term */
-	uint8_t *found_tf;
-	size_t found_tf_cap;
+	uint8_t *found_tf; /* (found.cap) */
 	float *order;             /* scratch of the hundredth's search */
 	size_t order_cap;
 	struct hs_ranked *ranked;
 	size_t n_ranked, cap_ranked;
+	size_t n_sorted, given; /* of ranked: best first so far; handed out */
 	double idf_sum;
 	bool words, vectors;
 };
@@ -142,7 +142,7 @@ static void reset(struct hs_ranker *r)
 	for (size_t i = 0; i < r->found_heads.n; i++)
 		r->frequency[r->found_heads.items[i]] = 0;
 	r->chunks.n = r->heads.n = r->embedded.n = r->dense_heads.n = r->found.n = r->found_heads.n = 0;
-	r->n_ranked = 0;
+	r->n_ranked = r->n_sorted = r->given = 0;
 	r->idf_sum = 0;
 	r->words = r->vectors = false;
 	r->only = NULL;
@@ -160,6 +160,8 @@ int hs_rank_begin(struct hs_ranker *r, const struct hs_sight *v, const struct hs
 	}
 	r->view = v;
 	r->params = *p;
+	if (v->n_chunks == v->n_documents) /* each document is one passage: both levels say the same */
+		r->params.document_share = 0;
 	r->stop = stop;
 	return 0;
 }
@@ -191,17 +193,23 @@ static uint32_t gallop(const uint32_t *extents, uint32_t g, uint32_t end, uint32
 	return low;
 }
 
-static int reserve_tf(struct hs_ranker *r, size_t n)
+static int reserve_found(struct hs_ranker *r, size_t n)
 {
-	if (n <= r->found_tf_cap)
-		return 0;
-	size_t cap = HS_MAX(n, r->found_tf_cap * 2);
-	uint8_t *more = realloc(r->found_tf, cap);
+	size_t cap = HS_MAX(n, r->found.cap * 2);
+	uint32_t *items;
+	uint8_t *tf;
 
-	if (!more)
+	if (n <= r->found.cap)
+		return 0;
+	items = realloc(r->found.items, cap * sizeof(*items));
+	if (items)
+		r->found.items = items;
+	tf = realloc(r->found_tf, cap);
+	if (tf)
+		r->found_tf = tf;
+	if (!items || !tf)
 		return -ENOMEM;
-	r->found_tf = more;
-	r->found_tf_cap = cap;
+	r->found.cap = cap;
 	return 0;
 }
 
@@ -223,16 +231,14 @@ static int find_in(struct hs_ranker *r, const struct hs_field_postings *f, const
 			g = gallop(f->group_extent, g, end, shown);
 			continue;
 		}
-		if (reserve_tf(r, r->found.n + HS_EXTENT_ORDINALS) < 0)
+		if (reserve_found(r, r->found.n + HS_EXTENT_ORDINALS) < 0)
 			return -ENOMEM;
 		for (uint32_t p = f->group_start[g]; p < f->group_start[g + 1]; p++) {
 			uint32_t ordinal = extent * HS_EXTENT_ORDINALS + f->low[p];
 
-			if (!hs_sight_sees(v, ordinal))
-				continue;
+			r->found.items[r->found.n] = ordinal; /* kept where it is seen: a branch that cannot be foretold costs more */
 			r->found_tf[r->found.n] = f->tf[p];
-			if (push(&r->found, ordinal) < 0)
-				return -ENOMEM;
+			r->found.n += hs_sight_sees(v, ordinal);
 		}
 		g++;
 	}
@@ -244,39 +250,58 @@ static float idf_of(uint64_t n, uint64_t df)
 	return (float)log(1.0 + ((double)(n - df) + 0.5) / ((double)df + 0.5));
 }
 
-static float saturate(const struct hs_rank_params *p, float tf, float length, float mean)
+/* BM25's share of a term: idf and k1 + 1 are multiplied in, the length's part of the divisor is linear in the length. */
+struct curve {
+	float factor, base, slope;
+};
+
+static struct curve curve_of(const struct hs_rank_params *p, float idf, float mean)
 {
-	return tf * (p->k1 + 1) / (tf + p->k1 * (1 - p->b + p->b * length / mean));
+	return (struct curve){.factor = idf * (p->k1 + 1), .base = p->k1 * (1 - p->b), .slope = p->k1 * p->b / mean};
+}
+
+static float worth(const struct curve *c, float tf, float length)
+{
+	return c->factor * tf / (tf + c->base + c->slope * length);
 }
 
 static int add_documents(struct hs_ranker *r, int field, float mean)
 {
 	const struct hs_sight *v = r->view;
-	float idf;
+	const struct hs_extent *e = NULL;
+	uint32_t extent = UINT32_MAX;
+	struct curve curve;
 
 	for (size_t i = 0; i < r->found_heads.n; i++)
 		r->frequency[r->found_heads.items[i]] = 0;
 	r->found_heads.n = 0;
 	for (size_t i = 0; i < r->found.n; i++) {
-		uint32_t o = r->found.items[i];
-		uint32_t head = v->index->extents[o / HS_EXTENT_ORDINALS]->head[o % HS_EXTENT_ORDINALS];
+		uint32_t o = r->found.items[i], head;
 
+		if (o / HS_EXTENT_ORDINALS != extent) {
+			extent = o / HS_EXTENT_ORDINALS;
+			e = v->index->extents[extent];
+		}
+		head = e->head[o % HS_EXTENT_ORDINALS];
 		if (r->frequency[head] == 0 && push(&r->found_heads, head) < 0)
 			return -ENOMEM;
 		r->frequency[head] += r->found_tf[i];
 	}
-	idf = idf_of(v->n_documents, r->found_heads.n);
+	curve = curve_of(&r->params, idf_of(v->n_documents, r->found_heads.n), mean);
+	extent = UINT32_MAX;
 	for (size_t i = 0; i < r->found_heads.n; i++) {
 		uint32_t head = r->found_heads.items[i];
-		const struct hs_extent *e = v->index->extents[head / HS_EXTENT_ORDINALS];
 
+		if (head / HS_EXTENT_ORDINALS != extent) {
+			extent = head / HS_EXTENT_ORDINALS;
+			e = v->index->extents[extent];
+		}
 		if (!(r->seen[head] & SEEN_HEAD)) {
 			if (push(&r->heads, head) < 0)
 				return -ENOMEM;
 			r->seen[head] |= SEEN_HEAD;
 		}
-		r->whole[field][head] += idf * saturate(&r->params, (float)r->frequency[head],
-							(float)e->whole[field][head % HS_EXTENT_ORDINALS], mean);
+		r->whole[field][head] += worth(&curve, (float)r->frequency[head], (float)e->whole[field][head % HS_EXTENT_ORDINALS]);
 	}
 	return 0;
 }
@@ -284,18 +309,23 @@ static int add_documents(struct hs_ranker *r, int field, float mean)
 static int add_chunks(struct hs_ranker *r, int field, float idf, float mean)
 {
 	const struct hs_sight *v = r->view;
+	const struct curve curve = curve_of(&r->params, idf, mean);
+	const struct hs_extent *e = NULL;
+	uint32_t extent = UINT32_MAX;
 
 	for (size_t i = 0; i < r->found.n; i++) {
 		uint32_t o = r->found.items[i];
-		const struct hs_extent *e = v->index->extents[o / HS_EXTENT_ORDINALS];
 
+		if (o / HS_EXTENT_ORDINALS != extent) {
+			extent = o / HS_EXTENT_ORDINALS;
+			e = v->index->extents[extent];
+		}
 		if (!(r->seen[o] & SEEN_CHUNK)) {
 			if (push(&r->chunks, o) < 0)
 				return -ENOMEM;
 			r->seen[o] |= SEEN_CHUNK;
 		}
-		r->chunk[field][o] +=
-			idf * saturate(&r->params, (float)r->found_tf[i], (float)e->length[field][o % HS_EXTENT_ORDINALS], mean);
+		r->chunk[field][o] += worth(&curve, (float)r->found_tf[i], (float)e->length[field][o % HS_EXTENT_ORDINALS]);
 		if (field == HS_FIELD_WORDS)
 			r->coverage[o] += idf;
 	}
@@ -326,7 +356,7 @@ int hs_rank_words(struct hs_ranker *r, struct hs_rank_terms terms[static HS_FIEL
 			if (field == HS_FIELD_WORDS)
 				r->idf_sum += term->idf;
 			rc = add_chunks(r, field, term->idf, HS_MAX(mean_chunk, 1e-6f));
-			if (rc == 0)
+			if (rc == 0 && r->params.document_share > 0)
 				rc = add_documents(r, field, HS_MAX(mean_whole, 1e-6f));
 			if (rc < 0)
 				return rc;
@@ -582,27 +612,7 @@ static int add_restricted(struct hs_ranker *r, const struct tops *t, const struc
 	return 0;
 }
 
-/* Keep the first per_document of each document in a sorted list. */
-static size_t thin(struct hs_ranker *r, uint32_t per_document)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < r->n_ranked; i++) {
-		uint32_t o = r->ranked[i].ordinal;
-		uint32_t head = r->view->index->extents[o / HS_EXTENT_ORDINALS]->head[o % HS_EXTENT_ORDINALS];
-
-		if (r->frequency[head] >= per_document)
-			continue;
-		if (r->frequency[head]++ == 0 && push(&r->found_heads, head) < 0) {
-			r->frequency[head] = 0; /* cannot be remembered, so must not stay */
-			continue;
-		}
-		r->ranked[kept++] = r->ranked[i];
-	}
-	return kept;
-}
-
-int hs_rank_finish(struct hs_ranker *r, size_t max, uint32_t per_document, const struct hs_ranked **ret, size_t *ret_n)
+int hs_rank_finish(struct hs_ranker *r)
 {
 	struct dense_scale scale;
 	struct tops tops;
@@ -612,22 +622,77 @@ int hs_rank_finish(struct hs_ranker *r, size_t max, uint32_t per_document, const
 	for (size_t i = 0; i < r->found_heads.n; i++)
 		r->frequency[r->found_heads.items[i]] = 0;
 	r->found_heads.n = 0;
-	r->n_ranked = 0;
+	r->n_ranked = r->n_sorted = r->given = 0;
 	for (size_t i = 0; rc == 0 && i < r->chunks.n; i++)
 		rc = add_candidate(r, &tops, &scale, r->chunks.items[i]);
 	for (size_t i = 0; rc == 0 && i < r->embedded.n; i++)
 		rc = add_candidate(r, &tops, &scale, r->embedded.items[i]);
 	if (rc == 0 && r->only)
 		rc = add_restricted(r, &tops, &scale);
-	if (rc < 0)
-		return rc;
-	if (r->n_ranked > 1)
-		qsort(r->ranked, r->n_ranked, sizeof(*r->ranked), ranked_compare);
-	if (per_document > 0)
-		r->n_ranked = thin(r, per_document);
-	*ret = r->ranked;
-	*ret_n = HS_MIN(max, r->n_ranked);
-	return 0;
+	return rc;
+}
+
+/* Bring the best n of a to its front, in any order (Hoare's selection). */
+static void select_best(struct hs_ranked *a, size_t len, size_t n)
+{
+	size_t low = 0, high = len - 1;
+
+	while (low < high) {
+		struct hs_ranked pivot = a[low + (high - low) / 2], t;
+		size_t i = low, j = high;
+
+		for (;;) {
+			while (better(&a[i], &pivot))
+				i++;
+			while (better(&pivot, &a[j]))
+				j--;
+			if (i >= j)
+				break;
+			t = a[i];
+			a[i++] = a[j];
+			a[j--] = t;
+		}
+		/* The order is total, so [low, j] is not worse than (j, high]. */
+		if (n <= j)
+			high = j;
+		else
+			low = j + 1;
+	}
+}
+
+/* Order some more: as many as were ordered already, at least SORT_FIRST. */
+#define SORT_FIRST 256
+static void sort_more(struct hs_ranker *r)
+{
+	size_t left = r->n_ranked - r->n_sorted, n = HS_MIN(left, HS_MAX(r->n_sorted, (size_t)SORT_FIRST));
+	struct hs_ranked *rest = r->ranked + r->n_sorted;
+
+	if (n < left)
+		select_best(rest, left, n);
+	qsort(rest, n, sizeof(*rest), ranked_compare);
+	r->n_sorted += n;
+}
+
+bool hs_rank_next(struct hs_ranker *r, uint32_t per_document, struct hs_ranked *ret)
+{
+	while (r->given < r->n_ranked) {
+		uint32_t o, head;
+
+		if (r->given == r->n_sorted)
+			sort_more(r);
+		*ret = r->ranked[r->given++];
+		if (per_document == 0)
+			return true;
+		o = ret->ordinal;
+		head = r->view->index->extents[o / HS_EXTENT_ORDINALS]->head[o % HS_EXTENT_ORDINALS];
+		if (r->frequency[head] >= per_document)
+			continue;
+		if (r->frequency[head] == 0 && push(&r->found_heads, head) < 0)
+			return false; /* no memory: what was given stands */
+		r->frequency[head]++;
+		return true;
+	}
+	return false;
 }
 
 float hs_rank_coverage(const struct hs_ranker *r, uint32_t ordinal)

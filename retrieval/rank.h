@@ -60,12 +60,14 @@ int hs_rank_vectors(struct hs_ranker *r, const struct hs_vector_query *q, float 
 /* Only ordinals whose bit is set (n_extents words of HS_EXTENT_WORDS) may be returned; those without a score score 0. */
 void hs_rank_restrict(struct hs_ranker *r, const uint64_t *only);
 
+/* All scores are known: mix them. Then hs_rank_next gives the passages. */
+int hs_rank_finish(struct hs_ranker *r) HS_MUST_CHECK;
+
 /*
- * The best passages, best first; ties by document, then by place. per_document: at most so many of each document, 0: any.
- * At most max; *ret is owned by the ranker until the next begin.
+ * The next best passage; ties by document, then by place. per_document: at most so many of each document, 0: any; the same
+ * in all calls of a ranking. False at the end. Sorts as far as it is asked.
  */
-int hs_rank_finish(struct hs_ranker *r, size_t max, uint32_t per_document, const struct hs_ranked **ret,
-		   size_t *ret_n) HS_MUST_CHECK;
+bool hs_rank_next(struct hs_ranker *r, uint32_t per_document, struct hs_ranked *ret) HS_MUST_CHECK;
 
 /* Share of the words' idf that this ordinal's chunk holds, 0..1; after hs_rank_words. */
 float hs_rank_coverage(const struct hs_ranker *r, uint32_t ordinal);

@@ -196,27 +196,26 @@ static bool wanted(const struct hs_query *q, uint32_t class_id)
 
 static int collect(struct search *x, struct hs_err *err)
 {
-	const struct hs_ranked *ranked;
-	size_t n;
-	int rc = hs_rank_finish(x->r->ranker, SIZE_MAX, x->q->per_document, &ranked, &n);
+	struct hs_ranked ranked;
+	int rc = hs_rank_finish(x->r->ranker);
 
 	if (rc < 0)
 		return rc;
 	x->results.hits = hs_arena_calloc(x->results.arena, x->q->k, sizeof(*x->results.hits));
 	if (!x->results.hits)
 		return -ENOMEM;
-	for (size_t i = 0; i < n && x->results.count < x->q->k; i++) {
+	while (x->results.count < x->q->k && hs_rank_next(x->r->ranker, x->q->per_document, &ranked)) {
 		struct hs_hit *hit = &x->results.hits[x->results.count];
 
 		if (__atomic_load_n(&x->r->stop, __ATOMIC_RELAXED))
 			return -ECANCELED;
-		rc = look_up(x, &ranked[i], hit, err);
+		rc = look_up(x, &ranked, hit, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0 || !wanted(x->q, hit->class_id))
 			continue;
 		if (x->results.count++ == 0 && x->q->mode != HS_SEARCH_VECTOR)
-			x->results.signals.coverage = hs_rank_coverage(x->r->ranker, ranked[i].ordinal);
+			x->results.signals.coverage = hs_rank_coverage(x->r->ranker, ranked.ordinal);
 	}
 	return 0;
 }
