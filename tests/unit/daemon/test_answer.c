@@ -154,7 +154,12 @@ static void test_nothing_found_is_not_answerable(void **state)
 	struct hs_evidence empty = {0};
 	assert_false(hs_answerable(&none, &empty));
 	choose_sentences();
-	assert_true(hs_answerable(&results, &evidence));
+	struct hs_results some = results;
+	assert_false(hs_answerable(&some, &evidence));
+	some.signals.coverage = 0.6f;
+	assert_true(hs_answerable(&some, &evidence));
+	some.signals = (struct hs_search_signals){.dense_best = 0.9f};
+	assert_true(hs_answerable(&some, &evidence));
 }
 
 int main(void)
