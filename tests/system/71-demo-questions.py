@@ -29,12 +29,13 @@ def main():
     assert len(questions) == 40
     tenants = sorted({q["tenant"] for q in questions})
     leaks, found, evident, answered, cited, silent = [], 0, 0, 0, 0, 0
-    models = {"generator": os.environ.get("HISHO_DEMO_GENERATOR"), "embedder": os.environ.get("HISHO_DEMO_EMBEDDER")}
+    named = {kind: os.environ.get(f"HISHO_DEMO_{kind.upper()}") for kind in ("generator", "embedder")}
+    models = {kind: pathlib.Path(file) for kind, file in named.items() if file}
     with Appliance(**models) as a:
         for tenant in tenants:
             a.add_tenant(tenant, (DEMO / tenant / "policy.yaml").read_text())
             a.ingest(tenant, DEMO / tenant / "documents")
-        for tenant in tenants if models["generator"] else []:
+        for tenant in tenants if "generator" in models else []:
             wait_for("the models", lambda: json.loads(a.hisho("status", "--json", tenant=tenant))["generator"], 120)
         for q in questions:
             reply = a.ask(q["tenant"], q["user"], q["question"])
