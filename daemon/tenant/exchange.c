@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "daemon/tenant/chat_events.h"
+#include "policy/witness.h"
 
 struct hs_exchange *hs_exchange_create(struct hs_tenant *t, const struct hs_transport *transport, void *transport_ctx)
 {
@@ -246,6 +247,15 @@ int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 	return hs_audit_append(t->audit, &x->entry, ret_seq, &x->err);
 }
 
+/* The database remembers the record with the change that it tells of: a shortened log is noticed at the next opening. */
+static int keep_witness(struct hs_exchange *x)
+{
+	struct hs_audit_head head;
+	hs_audit_head(x->tenant->audit, &head);
+	int rc = hs_witness_keep(hs_store_db(x->tenant->store), &head);
+	return rc < 0 ? hs_fail_errno(&x->err, rc, "audit.witness", x->tenant->name) : 0;
+}
+
 /* One transaction: judged again, done, recorded, committed. The record is on disk before the change is. */
 static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 {
@@ -260,11 +270,12 @@ static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 	uint64_t seq = 0;
 	if (rc == 0 && x->audited)
 		rc = hs_exchange_append_audit(x, &seq);
-	if (rc < 0) {
+	if (rc == 0 && seq)
+		rc = keep_witness(x);
+	if (rc < 0)
 		hs_store_rollback(store);
-		return rc;
-	}
-	rc = hs_store_commit(store, &x->err);
+	else
+		rc = hs_store_commit(store, &x->err);
 	if (rc < 0 && seq) { /* told as allowed, and then it did not happen: say so */
 		x->entry.decision = HS_AUDIT_FAILED;
 		x->entry.about = seq;

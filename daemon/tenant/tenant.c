@@ -13,6 +13,7 @@
 #include "daemon/tenant/extract_client.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/intake.h"
+#include "policy/witness.h"
 #include "retrieval/jobs.h"
 
 static int connect_db(void *ctx, bool writer, sqlite3 **ret, struct hs_err *err)
@@ -108,6 +109,20 @@ static int start_workers(struct hs_tenant *t, struct hs_err *err)
 	return rc;
 }
 
+/* Log and database vouch for one another: neither may be older than the other knows it to have been. */
+static int open_audit(struct hs_tenant *t, struct hs_err *err)
+{
+	struct hs_audit_head witness;
+	int rc = hs_witness_read(hs_store_db(t->store), &witness);
+	if (rc < 0 && rc != -ENOENT)
+		return hs_fail_errno(err, rc, "audit.witness", t->name);
+	rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, rc == 0 ? &witness : NULL, hs_now_ms(), &t->audit, err);
+	if (rc == 0 && hs_audit_commit_high(t->audit) > hs_store_commit_seq(t->store))
+		rc = hs_fail(err, EBADMSG, "tenant.rolled_back",
+			     HS_N_("The database is older than its audit log says it was; put back the newest copy of both."), "%s", t->name);
+	return rc;
+}
+
 int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *dict, struct hs_err *err)
 {
 	int rc = derive_keys(t, key);
@@ -128,7 +143,7 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 		rc = t->gate ? 0 : -ENOMEM;
 	}
 	if (rc == 0)
-		rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, NULL, hs_now_ms(), &t->audit, err);
+		rc = open_audit(t, err);
 	if (rc == 0)
 		rc = start_workers(t, err);
 	if (rc < 0) {
