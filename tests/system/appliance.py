@@ -89,6 +89,7 @@ class Appliance:
     # --- the service
 
     def start(self):
+        (self.state / "run" / "url").unlink(missing_ok=True)  # of the run before: this one writes its own
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([BUILD / "daemon" / "hishod", "--state", self.state, *self._models()], stdout=log,
                                             stderr=log, stdin=subprocess.DEVNULL)
