@@ -41,7 +41,8 @@ int hs_age_recipient_parse(const char *s, size_t n, uint8_t ret[static HS_AGE_PU
 {
 	if (!hs_bech32_decode(PUBLIC_PREFIX, s, n, ret))
 		return hs_fail(err, EINVAL, "age.recipient",
-			       HS_N_("This is not an age public key. It begins with age1 and has 62 characters."), "%.*s", (int)HS_MIN(n, (size_t)80), s);
+			       HS_N_("This is not an age public key. It begins with age1 and has 62 characters."), "%.*s",
+			       (int)HS_MIN(n, (size_t)80), s);
 	return 0;
 }
 

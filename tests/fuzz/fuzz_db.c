@@ -14,7 +14,7 @@
 #include "crypto/db.h"
 
 static struct hs_db_key key;
-static char folder[] = "/tmp/hisho-fuzz-XXXXXX";
+static char folder[] = "/tmp/hisho-fuzz-XXXXXX", made[64], bad[64];
 static struct hs_buf file, wal;
 static int dir;
 
@@ -30,9 +30,11 @@ static void setup(void)
 	sqlite3 *db;
 	static const uint8_t bytes[HS_KEY_LEN] = {7};
 	key = (struct hs_db_key){.key = hs_key_copy(bytes), .generation = 1};
-	hs_assert(mkdtemp(folder) && chdir(folder) == 0);
-	dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	hs_assert(hs_db_create("made", &key, NULL) == 0 && hs_db_open("made", &key, 0, &db, NULL) == 0);
+	hs_assert(mkdtemp(folder));
+	(void)snprintf(made, sizeof made, "%s/made", folder);
+	(void)snprintf(bad, sizeof bad, "%s/bad", folder);
+	dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	hs_assert(hs_db_create(made, &key, NULL) == 0 && hs_db_open(made, &key, 0, &db, NULL) == 0);
 	hs_assert(sqlite3_exec(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT); CREATE INDEX i ON t(b);"
 				   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
 				   "INSERT INTO t SELECT i, 'row ' || i FROM n; PRAGMA wal_checkpoint(TRUNCATE);"
@@ -76,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		setup();
 	spoil(&file, data, size / 2, "bad");
 	spoil(&wal, data + size / 2, size - size / 2, "bad-wal");
-	if (hs_db_open("bad", &key, 0, &db, &err) < 0)
+	if (hs_db_open(bad, &key, 0, &db, &err) < 0)
 		return 0;
 	budget = 10000;
 	sqlite3_progress_handler(db, 1000, progress, NULL);
