@@ -40,6 +40,7 @@ int bench_decode(const struct bench_options *o, struct bench_report *r, struct h
 int bench_prefill(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_embed(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_search(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_vfs(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 
 /* Help for benches. */
 double bench_median(double *values, unsigned n); /* sorts */

@@ -15,6 +15,7 @@ static const struct {
     {"prefill", bench_prefill, "tokens a second of a prompt of 256"},
     {"embed", bench_embed, "tokens a second of passages"},
     {"search", bench_search, "milliseconds a hybrid question over 10,000 passages"},
+    {"vfs", bench_vfs, "the encrypted database against plain SQLite"},
 };
 
 static void print_text(const char *name, const struct bench_report *r)
