@@ -22,8 +22,8 @@ void hs_frame_header(const struct hs_frame *f, uint8_t out[static HS_FRAME_HEADE
 
 static int bad(struct hs_err *err, const char *field)
 {
-	return hs_fail(err, EPROTO, "message.malformed", HS_N_("A process sent a message that breaks the protocol; the channel is closed."),
-		       "%s", field);
+	return hs_fail(err, EPROTO, "message.malformed",
+		       HS_N_("A process sent a message that breaks the protocol; the channel is closed."), "%s", field);
 }
 
 int hs_frame_parse(const uint8_t *packet, size_t len, struct hs_frame *f, struct hs_err *err)

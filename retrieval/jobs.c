@@ -44,13 +44,14 @@ static void take_row(sqlite3_stmt *st, struct hs_store_job *ret)
 	ret->updated = sqlite3_column_int64(st, 10);
 }
 
-int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const void *detail, size_t len, int64_t now_ms, struct hs_id *ret,
-		     struct hs_err *err)
+int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const void *detail, size_t len, int64_t now_ms,
+		     struct hs_id *ret, struct hs_err *err)
 {
 	STATEMENT *st = NULL;
 	struct hs_id id = hs_id_new("job_");
-	int rc = prepare(db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated) VALUES(?1, ?2, 0, ?3, '', ?4, ?5, ?5)",
-			 &st, err);
+	int rc = prepare(
+	    db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated) VALUES(?1, ?2, 0, ?3, '', ?4, ?5, ?5)",
+	    &st, err);
 	if (rc < 0)
 		return rc;
 	if (sqlite3_bind_text(st, 1, id.s, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC) ||

@@ -63,7 +63,8 @@ static char *join_sentences(struct hs_arena *arena, const struct hs_evidence_sen
 int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *question, const struct hs_results *results,
 		    const struct hs_evidence *evidence)
 {
-	*a = (struct hs_answer){.arena = arena, .question = question, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
+	*a = (struct hs_answer){
+	    .arena = arena, .question = question, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
 	a->evidence = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->evidence);
 	a->passages = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->passages);
 	if (!a->evidence || !a->passages)

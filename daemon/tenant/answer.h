@@ -75,7 +75,8 @@ bool hs_answer_next(struct hs_answer *a, bool last);
 int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs_verdict *ret) HS_MUST_CHECK;
 
 /* Act on the verdict. *ret_text: what is released, with its mark, or NULL; *ret_citation with it. Both live in the answer. */
-int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation) HS_MUST_CHECK;
+int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text,
+		   const struct hs_cited **ret_citation) HS_MUST_CHECK;
 
 /* All that was released, terminated. */
 const char *hs_answer_text(const struct hs_answer *a);

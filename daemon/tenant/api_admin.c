@@ -16,8 +16,8 @@ int hs_api_policy(struct hs_exchange *x, struct hs_read_context *c)
 {
 	x->reply_type = "application/yaml; charset=utf-8";
 	int rc = hs_policy_get(hs_reader_db(c->reader), 0, &x->reply);
-	return rc == -ENOENT ? hs_fail(&x->err, ENOENT, "policy.none", HS_N_("No policy was applied yet. Run: hisho policy apply FILE"), "%s",
-				       x->tenant->name)
+	return rc == -ENOENT ? hs_fail(&x->err, ENOENT, "policy.none",
+				       HS_N_("No policy was applied yet. Run: hisho policy apply FILE"), "%s", x->tenant->name)
 			     : rc;
 }
 
@@ -27,8 +27,8 @@ int hs_api_policy_apply(struct hs_exchange *x, struct hs_write_context *c)
 	bool dry_run = dry && strcmp(dry, "1") == 0;
 	struct hs_policy_change change;
 	HS_BUF_AUTO diff = HS_BUF_INIT;
-	int rc = hs_policy_apply(hs_store_db(x->tenant->store), (const char *)x->body.data, x->body.len, x->who.user, hs_now_ms(), dry_run,
-				 &change, &diff, &x->err);
+	int rc = hs_policy_apply(hs_store_db(x->tenant->store), (const char *)x->body.data, x->body.len, x->who.user, hs_now_ms(),
+				 dry_run, &change, &diff, &x->err);
 	if (rc < 0)
 		return rc;
 	char *hash = hs_arena_alloc(x->arena, 2 * HS_POLICY_HASH_LEN + 1);
@@ -170,7 +170,8 @@ int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c)
 {
 	const char *since = hs_exchange_query(x, "since"), *until = hs_exchange_query(x, "until");
 	struct hs_audit_filter filter = {.principal = hs_exchange_query(x, "principal"), .action = hs_exchange_query(x, "action")};
-	if ((since && !hs_time_parse(since, strlen(since), &filter.since)) || (until && !hs_time_parse(until, strlen(until), &filter.until)))
+	if ((since && !hs_time_parse(since, strlen(since), &filter.since)) ||
+	    (until && !hs_time_parse(until, strlen(until), &filter.until)))
 		return hs_fail(&x->err, EINVAL, "request.parameter", HS_N_("Give times as 2026-04-01 or 2026-04-01T09:00:00+09:00."),
 			       "since, until");
 	struct rows rows = {json_array(), AUDIT_ROWS_MAX};

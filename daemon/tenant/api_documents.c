@@ -95,19 +95,19 @@ static bool take_offset(const char *text, uint32_t *ret)
 }
 
 /* The cited range with what stands around it: whole for who may download, a window for who may only ask. */
-static int reply_source(struct hs_exchange *x, const struct hs_version_row *row, const struct hs_document *d, uint32_t start, uint32_t end,
-			bool whole)
+static int reply_source(struct hs_exchange *x, const struct hs_version_row *row, const struct hs_document *d, uint32_t start,
+			uint32_t end, bool whole)
 {
 	size_t from = whole ? 0 : start > CITED_AROUND ? hs_utf8_cut(d->text, start - CITED_AROUND) : 0;
 	size_t to = whole || d->len - end <= CITED_AROUND ? d->len : hs_utf8_cut(d->text, end + CITED_AROUND);
 	uint32_t page = 0;
 	for (size_t i = 0; i < d->n_blocks && d->blocks[i].start <= start; i++)
 		page = d->blocks[i].page;
-	return hs_exchange_reply(x, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:i, s:s%, s:b}", "document", row->document.s,
-					      "version", row->version.s, "title", row->title, "format", row->format, "present", row->present,
-					      "start", (json_int_t)start, "end", (json_int_t)end, "text_start", (json_int_t)from,
-					      "length", (json_int_t)d->len, "page", (int)page, "text", d->text + from, to - from, "whole",
-					      whole));
+	return hs_exchange_reply(x, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:i, s:s%, s:b}", "document",
+					      row->document.s, "version", row->version.s, "title", row->title, "format",
+					      row->format, "present", row->present, "start", (json_int_t)start, "end",
+					      (json_int_t)end, "text_start", (json_int_t)from, "length", (json_int_t)d->len,
+					      "page", (int)page, "text", d->text + from, to - from, "whole", whole));
 }
 
 int hs_api_source(struct hs_exchange *x, struct hs_read_context *c)
@@ -162,8 +162,8 @@ int hs_api_job(struct hs_exchange *x, struct hs_read_context *c)
 	int rc = hs_store_job_get(hs_reader_db(c->reader), x->params[0], NULL, &job, &x->err);
 	if (rc < 0)
 		return rc;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "id", job.id.s, "kind", job.kind, "state", state_name(job.state), "document",
-			      job.document, "created", (json_int_t)job.created, "updated", (json_int_t)job.updated);
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "id", job.id.s, "kind", job.kind, "state", state_name(job.state),
+			      "document", job.document, "created", (json_int_t)job.created, "updated", (json_int_t)job.updated);
 	if (j && *job.error_code)
 		(void)json_object_set_new(j, "error", json_pack("{s:s, s:s}", "code", job.error_code, "object", job.error_object));
 	return hs_exchange_reply(x, j);

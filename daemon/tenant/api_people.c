@@ -136,9 +136,9 @@ int hs_api_user_restore(struct hs_exchange *x, struct hs_write_context *c)
 
 static int token_row(void *ctx, const struct hs_token_info *t)
 {
-	return append(ctx, json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "id", t->id.s, "user", t->user.s, "label", t->label, "scopes",
-				     scope_names(t->scopes), "created", (json_int_t)t->created, "expires", (json_int_t)t->expires,
-				     "revoked", (json_int_t)t->revoked));
+	return append(ctx, json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "id", t->id.s, "user", t->user.s, "label", t->label,
+				     "scopes", scope_names(t->scopes), "created", (json_int_t)t->created, "expires",
+				     (json_int_t)t->expires, "revoked", (json_int_t)t->revoked));
 }
 
 int hs_api_tokens(struct hs_exchange *x, struct hs_read_context *c)

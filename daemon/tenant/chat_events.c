@@ -87,8 +87,8 @@ int hs_chat_event_evidence(struct hs_buf *out, const struct hs_chat_head *head, 
 				       json_pack("{s:o}", "evidence", cited_list(evidence, n))));
 }
 
-int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text, const struct hs_cited *citations,
-			   size_t n)
+int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text,
+			   const struct hs_cited *citations, size_t n)
 {
 	json_t *extension = n ? json_pack("{s:o}", "citations", cited_list(citations, n)) : NULL;
 	return append_event(out, chunk(head, json_pack("{s:s}", "content", text), NULL, extension));

@@ -43,9 +43,10 @@ struct hs_chat_usage {
 /* What Hisho says when the documents do not. */
 extern const char hs_not_found_text[];
 
-int hs_chat_event_evidence(struct hs_buf *out, const struct hs_chat_head *head, const struct hs_cited *evidence, size_t n) HS_MUST_CHECK;
-int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text, const struct hs_cited *citations,
+int hs_chat_event_evidence(struct hs_buf *out, const struct hs_chat_head *head, const struct hs_cited *evidence,
 			   size_t n) HS_MUST_CHECK;
+int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text,
+			   const struct hs_cited *citations, size_t n) HS_MUST_CHECK;
 int hs_chat_event_end(struct hs_buf *out, const struct hs_chat_head *head, enum hs_outcome outcome, const char *finish_reason,
 		      const struct hs_chat_usage *usage) HS_MUST_CHECK;
 int hs_chat_event_error(struct hs_buf *out, const struct hs_err *err) HS_MUST_CHECK;

@@ -298,7 +298,8 @@ struct touch {
 static void run_touch(struct hs_job *job, void *context)
 {
 	struct touch *touch = HS_CONTAINER_OF(job, struct touch, job);
-	hs_ignore(hs_session_touch(hs_store_db(touch->tenant->store), &touch->session, hs_now_ms())); /* a missed touch shortens idle time */
+	hs_ignore(hs_session_touch(hs_store_db(touch->tenant->store), &touch->session,
+				   hs_now_ms())); /* a missed touch shortens idle time */
 }
 
 static void free_touch(struct hs_job *job)

@@ -98,7 +98,8 @@ struct hs_exchange {
 };
 
 /* A fresh exchange; the transport then fills the request. NULL on -ENOMEM. */
-struct hs_exchange *hs_exchange_create(struct hs_tenant *t, const struct hs_transport *transport, void *transport_ctx) HS_MUST_CHECK;
+struct hs_exchange *hs_exchange_create(struct hs_tenant *t, const struct hs_transport *transport,
+				       void *transport_ctx) HS_MUST_CHECK;
 
 /* Which route is it? Sets x->route and params, so that the transport knows the body's limit. -ENOENT, -ENOTSUP (method). */
 int hs_exchange_route(struct hs_exchange *x) HS_MUST_CHECK;

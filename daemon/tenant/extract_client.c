@@ -85,8 +85,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct extraction *e = stream->data;
 	if (n > 0 && hs_buf_append(&e->out, buf->base, (size_t)n) < 0) {
-		int rc = hs_fail(&e->err, EFBIG, "doc.too_large", HS_N_("The document holds more text than is taken in. Split it."), "%zu bytes",
-				 e->out.len);
+		int rc = hs_fail(&e->err, EFBIG, "doc.too_large",
+				 HS_N_("The document holds more text than is taken in. Split it."), "%zu bytes", e->out.len);
 		end_extraction(e, rc);
 	} else if (n < 0) {
 		(void)uv_read_stop(stream); /* cannot fail */
@@ -199,7 +199,8 @@ static int sealed_memory(const void *data, size_t len, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	int rc = hs_fd_write_all(fd, data, len);
-	if (rc == 0 && (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 || lseek(fd, 0, SEEK_SET) < 0))
+	if (rc == 0 &&
+	    (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 || lseek(fd, 0, SEEK_SET) < 0))
 		rc = -errno;
 	if (rc < 0)
 		return rc;
@@ -208,8 +209,8 @@ static int sealed_memory(const void *data, size_t len, int *ret_fd)
 	return 0;
 }
 
-int hs_extract(struct hs_extract_client *c, const void *data, size_t len, struct hs_slice name, struct hs_slice media, hs_extract_fn done,
-	       void *ctx, struct hs_err *err)
+int hs_extract(struct hs_extract_client *c, const void *data, size_t len, struct hs_slice name, struct hs_slice media,
+	       hs_extract_fn done, void *ctx, struct hs_err *err)
 {
 	enum hs_process by = looks_like_pdf(data, len) ? HS_PROCESS_EXTRACT_PDF : HS_PROCESS_EXTRACT;
 	struct link *l = &c->links[by == HS_PROCESS_EXTRACT_PDF];

@@ -214,7 +214,8 @@ static void on_frame(void *ctx, struct hs_frame *f)
 
 static const struct hs_channel_events events = {.frame = on_frame, .gone = on_gone};
 
-int hs_infer_client_create(uv_loop_t *loop, const char *tenant_id, void (*changed)(void *ctx), void *ctx, struct hs_infer_client **ret)
+int hs_infer_client_create(uv_loop_t *loop, const char *tenant_id, void (*changed)(void *ctx), void *ctx,
+			   struct hs_infer_client **ret)
 {
 	struct hs_infer_client *c = calloc(1, sizeof *c);
 	if (!c)
@@ -282,8 +283,8 @@ static int ask(struct hs_infer_client *c, enum hs_msg type, int64_t deadline, st
 	return 0;
 }
 
-int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *what, int64_t deadline, hs_infer_vectors_fn done, void *ctx,
-		   uint64_t *ret_request)
+int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *what, int64_t deadline, hs_infer_vectors_fn done,
+		   void *ctx, uint64_t *ret_request)
 {
 	HS_CLEANUP(hs_buf_wipe) struct hs_buf b = {.limit = HS_MSG_TEXT_MAX};
 	int rc = hs_put_embed(&b, what);

@@ -35,8 +35,8 @@ const struct hs_infer_models *hs_infer_client_models(const struct hs_infer_clien
 /* rc 0: vectors (count, dimensions), until the callback returns. */
 typedef void (*hs_infer_vectors_fn)(void *ctx, int rc, const float *vectors, uint32_t count, uint32_t dimensions,
 				    const struct hs_err *err);
-int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *ask, int64_t deadline, hs_infer_vectors_fn done, void *ctx,
-		   uint64_t *ret_request) HS_MUST_CHECK;
+int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *ask, int64_t deadline, hs_infer_vectors_fn done,
+		   void *ctx, uint64_t *ret_request) HS_MUST_CHECK;
 
 struct hs_infer_events {
 	void (*kept)(void *ctx, const struct hs_msg_kept *kept); /* answer it with hs_infer_go, or cancel */

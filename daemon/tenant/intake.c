@@ -46,14 +46,15 @@ struct hs_intake {
 
 /* --- admission --- */
 
-static int split(const void *data, size_t len, const uint8_t **ret_manifest, size_t *ret_manifest_len, const uint8_t **ret_ciphertext,
-		 size_t *ret_ciphertext_len, struct hs_err *err)
+static int split(const void *data, size_t len, const uint8_t **ret_manifest, size_t *ret_manifest_len,
+		 const uint8_t **ret_ciphertext, size_t *ret_ciphertext_len, struct hs_err *err)
 {
 	struct hs_wire w = hs_wire_over(data, len);
 	uint32_t n = hs_wire_u32(&w);
 	const uint8_t *manifest = n <= HS_MANIFEST_MAX ? hs_wire_bytes(&w, n) : NULL;
 	if (!manifest)
-		return hs_fail(err, EPROTO, "submission.form", HS_N_("The body is not a submission. Make it with: hisho seal"), "manifest length");
+		return hs_fail(err, EPROTO, "submission.form", HS_N_("The body is not a submission. Make it with: hisho seal"),
+			       "manifest length");
 	*ret_manifest = manifest;
 	*ret_manifest_len = n;
 	*ret_ciphertext = w.data + w.at;
@@ -70,8 +71,8 @@ static int check_class(sqlite3 *db, const struct hs_manifest *m, const struct hs
 	return rc < 0 ? rc : hs_class_intern(db, m->collection, m->level, m->access_list, &class_id, err);
 }
 
-int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs_id *ret_job, struct hs_id *ret_sender, bool *ret_known,
-		    struct hs_err *err)
+int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs_id *ret_job, struct hs_id *ret_sender,
+		    bool *ret_known, struct hs_err *err)
 {
 	sqlite3 *db = hs_store_db(i->tenant->store);
 	int64_t now = hs_now_ms();
@@ -253,7 +254,8 @@ static const char *choose_title(struct hs_intake *i, const struct hs_document *d
 	return out;
 }
 
-static int put_document(struct hs_intake *i, const struct hs_document *d, const struct hs_chunks *chunks, struct hs_id *ret_document)
+static int put_document(struct hs_intake *i, const struct hs_document *d, const struct hs_chunks *chunks,
+			struct hs_id *ret_document)
 {
 	struct hs_store *s = i->tenant->store;
 	sqlite3 *db = hs_store_db(s);

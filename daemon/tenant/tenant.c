@@ -116,7 +116,8 @@ static int open_audit(struct hs_tenant *t, struct hs_err *err)
 	int rc = hs_witness_read(hs_store_db(t->store), &witness);
 	if (rc < 0 && rc != -ENOENT)
 		return hs_fail_errno(err, rc, "audit.witness", t->name);
-	rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, rc == 0 ? &witness : NULL, hs_now_ms(), &t->audit, err);
+	rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, rc == 0 ? &witness : NULL, hs_now_ms(),
+			   &t->audit, err);
 	if (rc == 0 && hs_audit_commit_high(t->audit) > hs_store_commit_seq(t->store))
 		rc = hs_fail(err, EBADMSG, "tenant.rolled_back",
 			     HS_N_("The database is older than its audit log says it was; put back the newest copy of both."), "%s", t->name);

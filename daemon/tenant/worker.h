@@ -23,7 +23,8 @@ struct hs_job { /* embedded in the caller's own struct; the caller owns it and m
 };
 
 /* contexts: n_threads pointers, one handed to each thread; they outlive the worker. */
-int hs_worker_create(uv_loop_t *loop, unsigned n_threads, void *const *contexts, size_t queue_max, struct hs_worker **ret) HS_MUST_CHECK;
+int hs_worker_create(uv_loop_t *loop, unsigned n_threads, void *const *contexts, size_t queue_max,
+		     struct hs_worker **ret) HS_MUST_CHECK;
 
 /* -EBUSY where the queue is full (a named limit: the caller answers 503). */
 int hs_worker_push(struct hs_worker *w, struct hs_job *job) HS_MUST_CHECK;

@@ -10,7 +10,12 @@
 static struct hs_analyzer *analyzer;
 
 static const char text[] = "宿泊料の上限は12,500円とする。日当は支給しない。領収書は7日以内に提出する。";
-static struct hs_hit hit = {.document.s = "doc_a", .version.s = "ver_a", .start = 100, .title = "旅費規程", .context = "第3章", .text = text,
+static struct hs_hit hit = {.document.s = "doc_a",
+			    .version.s = "ver_a",
+			    .start = 100,
+			    .title = "旅費規程",
+			    .context = "第3章",
+			    .text = text,
 			    .text_len = sizeof text - 1};
 static struct hs_results results = {.hits = &hit, .count = 1};
 static struct hs_evidence_sentence sentences[2];
