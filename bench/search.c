@@ -1,7 +1,7 @@
 /*
  * search: hybrid questions over 10,000 passages of an encrypted store, without the question's embedding; one reader. The
- * passages are made up from pairs of characters, few of them frequent and most of them rare; vectors are random. The limit is 30 ms at
- * the 95th percentile. Once with one visible class, once with 1,000 visible of 2,000.
+ * passages are made up from pairs of characters, few of them frequent and most of them rare; vectors are random. The limit is
+ * 30 ms at the 95th percentile. Once with one visible class, once with 1,000 visible of 2,000.
  */
 #include <errno.h>
 #include <math.h>
@@ -283,5 +283,7 @@ int bench_search(const struct bench_options *o, struct bench_report *r, struct h
 	(void)snprintf(r->about, sizeof(r->about), "hybrid, %d passages of 200 characters, encrypted, %d questions, one thread", PASSAGES,
 		       QUESTIONS);
 	rc = measure(1, (const char *const[]){"one class, p50", "one class, p95", "one class, p95 of CPU"}, r, err);
-	return rc < 0 ? rc : measure(2000, (const char *const[]){"1,000 classes, p50", "1,000 classes, p95", "1,000 classes, p95 of CPU"}, r, err);
+	if (rc < 0)
+		return rc;
+	return measure(2000, (const char *const[]){"1,000 classes, p50", "1,000 classes, p95", "1,000 classes, p95 of CPU"}, r, err);
 }
