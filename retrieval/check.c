@@ -346,7 +346,10 @@ static bool check_names(const struct claim *question, const struct claim *s, con
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		if (!is_name(s, spelled, i) || passage_spells(w->p, spelled[i].text, spelled[i].len))
 			continue;
-		if (!claim_spells(question, spelled[i].text, spelled[i].len) || names_another(s, w))
+		/* 日本国内 for 国内: where a document names no country, it is this one. */
+		bool brought = claim_spells(question, spelled[i].text, spelled[i].len) ||
+			       (spelled[i].len == strlen("日本") && !strncmp(spelled[i].text, "日本", spelled[i].len));
+		if (!brought || names_another(s, w))
 			return false;
 	}
 	return true;

@@ -82,6 +82,9 @@ static const struct {
 	const char *text;
 	uint32_t modality;
 } modalities[] = {
+	/* Bounds of a number, which are compared as such. */
+	{"超えてはならな", 0},		   {"超えてはなりませ", 0},	   {"超えてはいけ", 0},		   {"下回ってはならな", 0},
+	{"下回ってはなりませ", 0},	   {"下回ってはいけ", 0},	   {"超えることはできな", 0},	   {"超えることはできませ", 0},
 	{"なければならな", HS_MUST},	   {"なければなりませ", HS_MUST},  {"なければいけ", HS_MUST},	   {"なくてはならな", HS_MUST},
 	{"なくてはなりませ", HS_MUST},	   {"ねばならな", HS_MUST},	   {"ねばなりませ", HS_MUST},	   {"必要がある", HS_MUST},
 	{"必要があり", HS_MUST},	   {"必要とする", HS_MUST},	   {"必要です", HS_MUST},	   {"必要である", HS_MUST},

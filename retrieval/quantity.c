@@ -101,6 +101,10 @@ static const struct {
 	const char *text;
 	enum hs_compare compare;
 } behind[] = {
+	/* A bound that is said by forbidding what lies beyond it; before the spellings that begin like it. */
+	{"を超えてはな", HS_COMPARE_LE}, {"を超えてはい", HS_COMPARE_LE}, {"を超えな", HS_COMPARE_LE}, {"を超えませ", HS_COMPARE_LE},
+	{"を超えることはでき", HS_COMPARE_LE}, {"を超えることができな", HS_COMPARE_LE}, {"を下回ってはな", HS_COMPARE_GE},
+	{"を下回ってはい", HS_COMPARE_GE}, {"を下回らな", HS_COMPARE_GE}, {"を下回ることはでき", HS_COMPARE_GE},
 	{"以上", HS_COMPARE_GE},     {"から", HS_COMPARE_GE},	    {"以降", HS_COMPARE_GE},	 {"以後", HS_COMPARE_GE},
 	{"より後", HS_COMPARE_GT},   {"超", HS_COMPARE_GT},	    {"を超", HS_COMPARE_GT},	 {"をこえ", HS_COMPARE_GT},
 	{"を上回", HS_COMPARE_GT},   {"より多", HS_COMPARE_GT},	    {"より大", HS_COMPARE_GT},	 {"より高", HS_COMPARE_GT},

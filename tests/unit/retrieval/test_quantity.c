@@ -66,6 +66,8 @@ static void comparators_stand_before_or_behind(void **state)
 	assert_string_equal(found("5万円未満"), "50000u<");
 	assert_string_equal(found("5万円を超える場合"), "50000u>");
 	assert_string_equal(found("10日以内"), "10u<=");
+	assert_string_equal(found("30時間を超えてはならない"), "30u<=");
+	assert_string_equal(found("1,000円を下回らない額"), "1000u>=");
 	assert_string_equal(found("3月31日まで"), "3u 31u<=");
 	assert_string_equal(found("最大50人"), "50u<=");
 	assert_string_equal(found("少なくとも2回"), "2u>=");
