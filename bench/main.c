@@ -14,6 +14,7 @@ static const struct {
     {"decode", bench_decode, "tokens a second, one at a time, after a prompt of 64"},
     {"prefill", bench_prefill, "tokens a second of a prompt of 256"},
     {"embed", bench_embed, "tokens a second of passages"},
+    {"http", bench_http, "the web server's CPU time a request over TLS, and memory of idle streams"},
     {"search", bench_search, "milliseconds a hybrid question over 10,000 passages"},
     {"vfs", bench_vfs, "the encrypted database against plain SQLite"},
 };

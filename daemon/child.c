@@ -1,6 +1,7 @@
 #include "daemon/child.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,6 +126,7 @@ int hs_child_create(uv_loop_t *loop, enum hs_process self, const char *name, con
 	struct hs_child *c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
+	(void)signal(SIGPIPE, SIG_IGN); /* a reader that left is an error of the write, not our end */
 	c->self = self;
 	c->events = *events;
 	c->ctx = ctx;

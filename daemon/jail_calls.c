@@ -48,12 +48,13 @@ static const char *const computers[] = {"sched_setaffinity", "setpriority", "get
 
 /* Nobody needs these: kernel surface that has been broken through before, and what changes the host. */
 static const char *const never[] = {
-	"ptrace", "process_vm_readv", "process_vm_writev", "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key",
-	"io_uring_setup", "io_uring_enter", "io_uring_register", "kexec_load", "kexec_file_load", "init_module", "finit_module",
-	"delete_module", "mount", "umount2", "move_mount", "fsopen", "fsmount", "fsconfig", "open_tree", "pivot_root", "chroot",
-	"swapon", "swapoff", "reboot", "sethostname", "setdomainname", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "acct",
-	"quotactl", "iopl", "ioperm", "personality", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "lookup_dcookie", "nfsservctl",
-	"syslog", "vhangup", "modify_ldt", "kcmp", "pidfd_getfd", "fanotify_init", "mknod", "mknodat",
+	"ptrace", "process_vm_readv", "process_vm_writev", "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key",
+	"request_key", "io_uring_setup", "io_uring_enter", "io_uring_register", "kexec_load", "kexec_file_load",
+	"init_module", "finit_module", "delete_module", "mount", "umount2", "move_mount", "fsopen", "fsmount", "fsconfig",
+	"open_tree", "pivot_root", "chroot", "swapon", "swapoff", "reboot", "sethostname", "setdomainname", "settimeofday",
+	"clock_settime", "clock_adjtime", "adjtimex", "acct", "quotactl", "iopl", "ioperm", "personality", "unshare",
+	"setns", "open_by_handle_at", "name_to_handle_at", "lookup_dcookie", "nfsservctl", "syslog", "vhangup",
+	"modify_ldt", "kcmp", "pidfd_getfd", "fanotify_init", "mknod", "mknodat",
 };
 
 /* Told as absent, not as forbidden: the C library then takes the older call, whose arguments a filter can see. */

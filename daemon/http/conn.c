@@ -1,6 +1,7 @@
 #include "daemon/http/conn.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -541,6 +542,7 @@ int hs_http_server_create(uv_loop_t *loop, const struct hs_http_options *o, stru
 	struct hs_http_server *s = calloc(1, sizeof *s);
 	if (!s)
 		return -ENOMEM;
+	(void)signal(SIGPIPE, SIG_IGN); /* libuv writes with write(): a client that left is an error there, not our end */
 	s->loop = loop;
 	s->options = *o;
 	int rc = uv_timer_init(loop, &s->tick);

@@ -251,6 +251,17 @@ static void test_a_client_that_leaves_is_seen_at_once(void **state)
 	assert_int_equal(hs_http_server_connections(server), 0);
 }
 
+/* The answer meets a closed socket: no signal ends the process. */
+static void test_a_client_that_left_before_the_answer(void **state)
+{
+	int fd = dial();
+	assert_int_equal(send(fd, GET("/now"), strlen(GET("/now")), MSG_NOSIGNAL), strlen(GET("/now")));
+	close(fd);
+	spin();
+	assert_int_equal(seen.requests, 1);
+	assert_int_equal(hs_http_server_connections(server), 0);
+}
+
 static void test_a_body_waits_for_the_handler(void **state)
 {
 	static char data[64 * 1024];
@@ -508,7 +519,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_one_connection_many_requests), TEST(test_a_head_byte_by_byte), TEST(test_bodies),
 		TEST(test_smuggled_requests_are_not_served), TEST(test_a_broken_chunk_ends_the_request),
-		TEST(test_a_client_that_leaves_is_seen_at_once), TEST(test_a_body_waits_for_the_handler), TEST(test_an_early_answer_closes),
+		TEST(test_a_client_that_leaves_is_seen_at_once), TEST(test_a_client_that_left_before_the_answer),
+		TEST(test_a_body_waits_for_the_handler), TEST(test_an_early_answer_closes),
 		TEST(test_streams), TEST(test_a_large_answer_waits_for_the_client), TEST(test_too_much_ahead_is_cut), TEST(test_who_asks),
 		cmocka_unit_test(test_slow_clients_are_cut), cmocka_unit_test(test_unknown_hosts_are_refused), cmocka_unit_test(test_tls),
 	};
