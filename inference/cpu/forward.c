@@ -583,7 +583,7 @@ int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t
 	uint32_t *in_text = calloc(capacity, sizeof *in_text);
 	int rc = pass_init(&p, m, capacity, longest);
 	if (rc == 0)
-		rc = cache_init(&c, &w->hyper, 1, 16 * capacity); /* a text of one token takes 16 positions */
+		rc = cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts)); /* each text is rounded up */
 	if (!in_text)
 		rc = -ENOMEM;
 	p.y = y;
