@@ -8,7 +8,6 @@
 #include "daemon/http.h"
 
 #define HS_WEB_FILES 3
-#define HS_WEB_TENANTS_MAX 4096
 #define HS_WEB_SIGN_INS_A_MINUTE 10 /* of one address */
 #define HS_WEB_ADDRESSES 1024
 
