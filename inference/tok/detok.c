@@ -45,7 +45,7 @@ int hs_detok_push(struct hs_detok *d, const struct hs_tokenizer *t, hs_tok_id id
 	int rc = hs_buf_append(&bytes, d->rest, d->rest_len);
 	if (rc == 0)
 		rc = hs_tok_bytes(t, id, &bytes);
-	if (rc < 0)
+	if (rc < 0 || bytes.len == 0)
 		return rc;
 	size_t skip = !d->begun && bytes.len && bytes.data[0] == ' ' && hs_tok_leads_with_space(t) ? 1 : 0;
 	ssize_t used = drain(bytes.data + skip, bytes.len - skip, out);
@@ -53,7 +53,7 @@ int hs_detok_push(struct hs_detok *d, const struct hs_tokenizer *t, hs_tok_id id
 		out->len = begin;
 		return (int)used;
 	}
-	d->begun = d->begun || bytes.len > 0;
+	d->begun = true;
 	d->rest_len = bytes.len - skip - (size_t)used; /* the beginning of one character: at most 3 bytes */
 	if (d->rest_len)
 		memcpy(d->rest, bytes.data + skip + used, d->rest_len);
