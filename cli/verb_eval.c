@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cli/answers.h"
 #include "cli/beir.h"
 #include "cli/client.h"
 #include "cli/output.h"
@@ -33,14 +34,17 @@ extern char **environ;
 
 static const char policy_text[] =
 	"version: 1\n"
-	"collections: [eval]\n"
-	"users:\n- {name: asker}\n"
-	"rules:\n- {id: all, allow: [ask], who: {users: [asker]}, collections: [eval], level: {up_to: 公開}}\n";
+	"collections: [eval, held]\n"
+	"users:\n- {name: asker}\n- {name: without}\n"
+	"rules:\n"
+	"- {id: all, allow: [ask], who: {users: [asker]}, collections: [eval, held], level: {up_to: 公開}}\n"
+	"- {id: most, allow: [ask], who: {users: [without]}, collections: [eval], level: {up_to: 公開}}\n";
 
 struct eval {
 	struct hs_cli cli; /* of the throw-away appliance */
 	char dir[PATH_MAX], self[PATH_MAX], hishod[PATH_MAX + 32];
 	char key[PATH_MAX + 32], token[PATH_MAX + 32];
+	char without[PATH_MAX + 32]; /* token of the person who may not read what is held back */
 	const char *mode;
 	pid_t server;
 	struct hs_beir set;
@@ -48,6 +52,8 @@ struct eval {
 	json_t *run;
 	double *ms; /* of each query */
 	size_t n_ms;
+	uint32_t n_answers; /* to ask for; 0: the ranking is measured */
+	struct hs_answers_figures answers;
 };
 
 static void nap(unsigned ms)
@@ -159,6 +165,11 @@ static int set_up(struct eval *e, const char *embedder, const char *generator, s
 			       NULL};
 	if (rc == 0)
 		rc = run_self(e, token, err);
+	char *const second[] = {e->self,    (char *)"token", (char *)"add", (char *)"without",  (char *)"--out",
+				e->without, (char *)"--dir", e->dir,        (char *)"--tenant", (char *)"eval",
+				NULL};
+	if (rc == 0)
+		rc = run_self(e, second, err);
 	if (rc < 0 || !fresh)
 		return rc;
 	char *const keygen[] = {e->self, (char *)"sender", (char *)"keygen", e->key, NULL};
@@ -198,9 +209,10 @@ static int job_document(struct eval *e, const char *job, const char *name, struc
 
 static int file_corpus(struct eval *e, struct hs_err *err)
 {
-	const struct hs_filing where = {.collection = "eval", .level = "公開", .list = ""};
+	struct hs_filing where = {.level = "公開", .list = ""};
 	struct hs_filer *filer = NULL;
-	int rc = hs_filer_open(&e->cli, e->key, NULL, &filer, err);
+	json_t *held = hs_answers_held_documents(&e->set);
+	int rc = held ? hs_filer_open(&e->cli, e->key, NULL, &filer, err) : -ENOMEM;
 	json_t *jobs = json_array();
 	struct hs_progress progress;
 	size_t n = json_array_size(e->set.corpus);
@@ -214,6 +226,7 @@ static int file_corpus(struct eval *e, struct hs_err *err)
 		HS_BUF_AUTO manifest = HS_BUF_INIT;
 		HS_BUF_AUTO ciphertext = HS_BUF_INIT;
 		char job[48] = "";
+		where.collection = json_object_get(held, id) ? "held" : "eval";
 		rc = hs_buf_printf(&name, "%s.txt", id);
 		if (rc == 0 && hs_buf_cstr(&name))
 			rc = hs_filer_seal_text(filer, (const char *)name.data, title && *title ? title : id, *text ? text : " ",
@@ -229,6 +242,7 @@ static int file_corpus(struct eval *e, struct hs_err *err)
 		hs_progress_show(&progress, i + 1, _("filed"));
 	}
 	hs_filer_close(filer);
+	json_decref(held);
 	for (size_t i = 0; i < json_array_size(jobs) && rc >= 0; i++) {
 		const json_t *row = json_array_get(jobs, i);
 		rc = job_document(e, json_string_value(json_array_get(row, 0)), json_string_value(json_array_get(row, 1)), err);
@@ -335,9 +349,58 @@ static double quantile(const struct eval *e, double q)
 	return e->n_ms ? e->ms[(size_t)(q * (double)(e->n_ms - 1) + 0.5)] : 0;
 }
 
+static int ask_answer(void *ctx, bool held, const char *question, json_t **ret, struct hs_err *err)
+{
+	struct eval *e = ctx;
+	struct hs_cli cli = e->cli;
+	HS_REPLY_AUTO reply = {0};
+	if (held)
+		cli.token_file = e->without;
+	int rc = hs_call_person(&cli, "POST", "/v1/chat/completions",
+				json_pack("{s:[{s:s, s:s}]}", "messages", "role", "user", "content", question), &reply, err);
+	if (rc == 0)
+		*ret = json_incref(reply.json);
+	return rc;
+}
+
+/* The generator's coming is awaited: without it Hisho would answer, too, in the documents' own sentences. */
+static int wait_generator(struct eval *e, struct hs_err *err)
+{
+	for (uint64_t until = hs_monotonic_ms() + START_MS * 5; hs_monotonic_ms() < until; nap(200)) {
+		HS_REPLY_AUTO reply = {0};
+		int rc = hs_call(&e->cli, "GET", "/v1/admin/status", NULL, &reply, err);
+		if (rc < 0)
+			return rc;
+		const char *generator = json_string_value(json_object_get(reply.json, "generator"));
+		if (generator && *generator)
+			return 0;
+	}
+	return hs_fail(err, ETIMEDOUT, "eval.generator", HS_N_("no chat model was loaded; name one with --generator"), "%s", e->dir);
+}
+
+static int print_answers(const struct eval *e)
+{
+	const struct hs_answers_figures *f = &e->answers;
+	if (!e->cli.json) {
+		printf("answers: asked %zu  answered %zu  contained %zu  evidence holds it %zu  cited span holds it %zu  "
+		       "held back %zu  silent %zu  median %.0f ms\n",
+		       f->asked, f->answered, f->contained, f->evident, f->cited, f->held, f->silent, f->median_ms);
+		return HS_EXIT_OK;
+	}
+	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "asked", (json_int_t)f->asked, "answered",
+			      (json_int_t)f->answered, "contained", (json_int_t)f->contained, "evident", (json_int_t)f->evident, "cited",
+			      (json_int_t)f->cited, "held", (json_int_t)f->held, "silent", (json_int_t)f->silent, "median_ms",
+			      f->median_ms);
+	int rc = j ? hs_print_json(j) : HS_EXIT_FAILED;
+	json_decref(j);
+	return rc;
+}
+
 static int print_figures(struct eval *e)
 {
 	struct hs_beir_figures f;
+	if (e->n_answers > 0)
+		return print_answers(e);
 	hs_beir_score(&e->set, e->run, &f);
 	qsort(e->ms, e->n_ms, sizeof *e->ms, by_value);
 	double p50 = quantile(e, 0.5), p95 = quantile(e, 0.95);
@@ -365,6 +428,11 @@ static int evaluate(struct eval *e, const char *embedder, const char *generator,
 		rc = remember_names(e, err);
 	if (rc == 0 && strcmp(e->mode, "lexical") != 0)
 		rc = wait_vectors(e, err);
+	if (e->n_answers > 0) {
+		if (rc == 0)
+			rc = wait_generator(e, err);
+		return rc < 0 ? rc : hs_answers_measure(&e->set, e->n_answers, ask_answer, e, &e->answers, err);
+	}
 	size_t i, n = json_array_size(e->set.queries);
 	json_t *query;
 	struct hs_progress progress;
@@ -419,6 +487,7 @@ static int find_places(struct eval *e, const char *keep, struct hs_err *err)
 	}
 	(void)snprintf(e->key, sizeof e->key, "%s/sender.key", e->dir); /* fit */
 	(void)snprintf(e->token, sizeof e->token, "%s/asker.token", e->dir);
+	(void)snprintf(e->without, sizeof e->without, "%s/without.token", e->dir);
 	e->cli = (struct hs_cli){.dir = e->dir, .tenant = "eval", .token_file = e->token, .json = e->cli.json};
 	return 0;
 }
@@ -433,6 +502,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		{"keep", HS_OPTION_STRING, &keep, HS_N_("keep the appliance in this folder, and use what is there")},
 		{"embedder", HS_OPTION_STRING, &embedder, HS_N_("embedder, for vector and hybrid")},
 		{"generator", HS_OPTION_STRING, &generator, HS_N_("chat model")},
+		{"answers", HS_OPTION_COUNT, &e.n_answers, HS_N_("ask so many questions and judge the answers, in place of the ranking")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_eval, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
@@ -466,5 +536,5 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 }
 
 const struct hs_verb hs_verb_eval = {"eval", run,
-				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE]",
+				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE] [--answers N --generator FILE]",
 				     HS_N_("measure retrieval on a BEIR folder, through the whole pipeline")};
