@@ -97,9 +97,12 @@ class Appliance:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise CommandFailed(f"hishod ended with {self.process.returncode}")
-            if (self.state / "run" / "url").exists() and self.try_hisho("status", "--json") is not None:
-                self.url = (self.state / "run" / "url").read_text().strip()
-                return
+            if self.try_hisho("status", "--json") is not None:
+                try:
+                    self.url = (self.state / "run" / "url").read_text().strip()
+                    return
+                except FileNotFoundError:
+                    pass  # the page is not served yet
             time.sleep(0.05)
         raise CommandFailed("hishod did not serve within 60 s")
 

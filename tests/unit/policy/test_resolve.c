@@ -444,7 +444,7 @@ static void random_policies_agree_with_the_model(void **state)
 		model_write(&m, &yaml);
 		must_apply(db, hs_buf_cstr(&yaml));
 		for (int u = 0; u < USERS; u++) {
-			char name[8];
+			char name[16];
 			struct hs_user found;
 			(void)snprintf(name, sizeof(name), "u%d", u);
 			assert_int_equal(hs_user_find(db, name, &found, NULL), 0);
