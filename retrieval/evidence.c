@@ -18,7 +18,9 @@ struct candidate {
 	uint64_t *terms; /* which of the question's terms it holds */
 	uint32_t *set;   /* hashes of its bigrams, sorted, distinct */
 	uint32_t n_set;
-	bool taken;
+	const char *header; /* of a row of a table */
+	uint32_t header_len;
+	bool is_header, taken;
 };
 
 struct selection {
@@ -50,21 +52,26 @@ static int weigh(struct selection *s, struct candidate *c)
 {
 	const struct hs_hit *hit = &s->results->hits[c->hit];
 	uint32_t kept = 0;
+	size_t own;
 	int rc;
 
 	s->tokens.count = 0;
 	s->tokens.terms_len = 0;
 	rc = hs_tokenize_bigrams(hit->text + c->start, c->end - c->start, &s->tokens);
+	own = s->tokens.count; /* what tells a row from its neighbours: not the header that they share */
+	if (rc == 0 && c->header)
+		rc = hs_tokenize_bigrams(c->header, c->header_len, &s->tokens);
 	if (rc < 0)
 		return rc;
 	c->terms = calloc(s->words + 1, sizeof(*c->terms));
-	c->set = calloc(s->tokens.count + 1, sizeof(*c->set));
+	c->set = calloc(own + 1, sizeof(*c->set));
 	if (!c->terms || !c->set)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		const struct hs_token *t = &s->tokens.items[i];
 
-		c->set[i] = hash_term(s->tokens.terms + t->term, t->term_len);
+		if (i < own)
+			c->set[i] = hash_term(s->tokens.terms + t->term, t->term_len);
 		for (size_t q = 0; q < s->results->n_terms; q++) {
 			const struct hs_query_term *term = &s->results->terms[q];
 
@@ -76,14 +83,48 @@ static int weigh(struct selection *s, struct candidate *c)
 			break;
 		}
 	}
-	qsort(c->set, s->tokens.count, sizeof(*c->set), u32_compare);
-	for (size_t i = 0; i < s->tokens.count; i++)
+	qsort(c->set, own, sizeof(*c->set), u32_compare);
+	for (size_t i = 0; i < own; i++)
 		if (i == 0 || c->set[i] != c->set[kept - 1])
 			c->set[kept++] = c->set[i];
 	c->n_set = kept;
 	c->own = s->idf_sum > 0 ? c->own / s->idf_sum : 0;
 	c->characters = (uint32_t)hs_utf8_count(hit->text + c->start, c->end - c->start);
 	return 0;
+}
+
+static bool is_row(const char *text, size_t n)
+{
+	return memchr(text, '\t', n) != NULL;
+}
+
+/*
+ * Find the header of the row c, given the candidate before it. The first row of a table is its header, unless the chunk
+ * goes on with a table whose header stands in the last line of the context.
+ */
+static void place_in_table(struct selection *s, struct candidate *c)
+{
+	const struct hs_hit *hit = &s->results->hits[c->hit];
+	const struct candidate *before = s->n > 0 && s->items[s->n - 1].hit == c->hit ? &s->items[s->n - 1] : NULL;
+
+	if (!is_row(hit->text + c->start, c->end - c->start))
+		return;
+	if (before && before->is_header) {
+		c->header = hit->text + before->start;
+		c->header_len = before->end - before->start;
+	} else if (before && before->header) {
+		c->header = before->header;
+		c->header_len = before->header_len;
+	} else {
+		const char *line = strrchr(hit->context, '\n');
+
+		if (!before && line && is_row(line + 1, strlen(line + 1))) {
+			c->header = line + 1;
+			c->header_len = (uint32_t)strlen(line + 1);
+		} else {
+			c->is_header = true;
+		}
+	}
 }
 
 static int split(struct selection *s)
@@ -100,6 +141,7 @@ static int split(struct selection *s)
 			if (sentence.end <= sentence.start)
 				continue;
 			*c = (struct candidate){.hit = h, .start = (uint32_t)sentence.start, .end = (uint32_t)sentence.end};
+			place_in_table(s, c);
 			s->n++;
 			rc = weigh(s, c);
 			if (rc < 0)
@@ -179,6 +221,8 @@ static size_t take(struct selection *s, uint32_t *order, size_t budget, size_t *
 
 		if (count > 0 && (c->worth <= 0 || spent + c->characters > budget))
 			continue;
+		if (c->is_header && order[i] + 1 < s->n && s->items[order[i] + 1].hit == c->hit && s->items[order[i] + 1].header)
+			continue; /* its rows bring it */
 		if (known(s, c))
 			continue;
 		c->taken = true;
@@ -210,7 +254,8 @@ static int give(const struct selection *s, size_t count, size_t spent, struct hs
 		for (size_t w = 0; w < s->words; w++)
 			held[w] |= c->terms[w];
 		e.items[e.count++] = (struct hs_evidence_sentence){.hit = c->hit, .start = hit->start + c->start, .end = hit->start + c->end,
-								   .text = hit->text + c->start, .worth = c->worth};
+								   .text = hit->text + c->start, .header = c->header,
+								   .header_len = c->header_len, .worth = c->worth};
 	}
 	for (size_t q = 0; q < s->results->n_terms; q++)
 		if (held[q / 64] >> (q % 64) & 1)

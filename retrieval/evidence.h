@@ -4,6 +4,9 @@
  * A sentence is worth the share of the question's idf that its bigrams hold, plus 0.4 of each neighbour's worth. The best
  * ones are taken until the budget is spent, and are given back in reading order within each passage, passages best first.
  * Near copies of a sentence are taken once.
+ *
+ * A row of a table (cells joined by tabs) says what it says only under its header row: it is weighed together with it, carries
+ * it along, and the header row is not taken for itself.
  */
 #ifndef HISHO_RETRIEVAL_EVIDENCE_H
 #define HISHO_RETRIEVAL_EVIDENCE_H
@@ -16,6 +19,8 @@ struct hs_evidence_sentence {
 	uint32_t hit;        /* index into the results */
 	uint32_t start, end; /* bytes of the canonical text */
 	const char *text;    /* into the hit's text; end - start bytes */
+	const char *header;  /* of a table's row: its header row, in the hit's text or context; NULL elsewhere */
+	uint32_t header_len;
 	float worth;         /* stays inside the tenant process */
 };
 

@@ -40,23 +40,84 @@ size_t hs_answer_budget(float prefill_rate)
 	return (size_t)HS_MIN(HS_MAX(characters, (float)BUDGET_LEAST), (float)BUDGET_MOST);
 }
 
+/* A cell's end: the next tab, or the row's end. */
+static const char *cell_end(const char *at, const char *end)
+{
+	const char *tab = memchr(at, '\t', (size_t)(end - at));
+	return tab ? tab : end;
+}
+
+/* A row of a table as a person would read it out: "項目: 値、項目: 値". Returns the bytes written, at most row_room(). */
+static size_t read_out_row(const struct hs_evidence_sentence *s, char *out)
+{
+	const char *cell = s->text, *cells_end = s->text + (s->end - s->start);
+	const char *name = s->header, *names_end = s->header + s->header_len;
+	char *p = out;
+	while (cell < cells_end) {
+		const char *to = cell_end(cell, cells_end), *name_to = name < names_end ? cell_end(name, names_end) : names_end;
+		if (to > cell) {
+			static const char comma[] = "、", colon[] = ": ";
+			if (p != out)
+				p = mempcpy(p, comma, sizeof comma - 1);
+			p = mempcpy(p, name, (size_t)(name_to - name));
+			if (name_to > name)
+				p = mempcpy(p, colon, sizeof colon - 1);
+			p = mempcpy(p, cell, (size_t)(to - cell));
+		}
+		cell = to < cells_end ? to + 1 : cells_end;
+		name = name_to < names_end ? name_to + 1 : names_end;
+	}
+	return (size_t)(p - out);
+}
+
+static size_t row_room(const struct hs_evidence_sentence *s)
+{
+	return (size_t)(s->end - s->start) * 5 + s->header_len + 8; /* each cell, however short, brings two separators */
+}
+
+/* A chosen sentence as the prompt and a quotation show it. */
+static size_t read_out(const struct hs_evidence_sentence *s, char *out)
+{
+	if (s->header)
+		return read_out_row(s, out);
+	memcpy(out, s->text, s->end - s->start);
+	return s->end - s->start;
+}
+
 /* The sentences of one hit, as one text: neighbours as they stand, gaps as a line end. */
 static char *join_sentences(struct hs_arena *arena, const struct hs_evidence_sentence *s, size_t n, size_t *ret_len)
 {
 	size_t cap = 1;
 	for (size_t i = 0; i < n; i++)
-		cap += s[i].end - s[i].start + 1;
+		cap += s[i].header ? row_room(&s[i]) : s[i].end - s[i].start + 1;
 	char *text = hs_arena_alloc(arena, cap), *p = text;
 	if (!text)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			*p++ = '\n';
-		memcpy(p, s[i].text, s[i].end - s[i].start);
-		p += s[i].end - s[i].start;
+		p += read_out(&s[i], p);
 	}
 	*p = '\0';
 	*ret_len = (size_t)(p - text);
+	return text;
+}
+
+/* What stands above a passage and gives its words their meaning: title, headings, the names of a table's columns. */
+static const char *text_above(struct hs_arena *arena, const struct hs_hit *hit, const struct hs_evidence_sentence *s, size_t n)
+{
+	const char *header = "";
+	int header_len = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i].header) {
+			header = s[i].header;
+			header_len = (int)s[i].header_len;
+		}
+	}
+	size_t cap = strlen(hit->title) + strlen(hit->context) + (size_t)header_len + 3;
+	char *text = hs_arena_alloc(arena, cap);
+	if (text)
+		(void)snprintf(text, cap, "%s\n%s\n%.*s", hit->title, hit->context, header_len, header); /* cap was made for it */
 	return text;
 }
 
@@ -67,7 +128,8 @@ int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *que
 	    .arena = arena, .question = question, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
 	a->evidence = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->evidence);
 	a->passages = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->passages);
-	if (!a->evidence || !a->passages)
+	a->above = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->above);
+	if (!a->evidence || !a->passages || !a->above)
 		return -ENOMEM;
 	for (size_t i = 0; i < evidence->count && a->n_evidence < HS_PROMPT_PASSAGES_MAX;) {
 		const struct hs_evidence_sentence *first = &evidence->items[i];
@@ -75,9 +137,10 @@ int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *que
 		while (i + n < evidence->count && first[n].hit == first->hit)
 			n++;
 		const struct hs_hit *hit = &results->hits[first->hit];
-		size_t len;
+		size_t len = 0;
 		char *text = join_sentences(arena, first, n, &len);
-		if (!text)
+		a->above[a->n_evidence] = text_above(arena, hit, first, n);
+		if (!text || !a->above[a->n_evidence])
 			return -ENOMEM;
 		uint32_t start = first->start, end = first[n - 1].end;
 		a->passages[a->n_evidence] = (struct hs_prompt_passage){hit->title, hit->context, text, len};
@@ -112,6 +175,7 @@ void hs_answer_keep(struct hs_answer *a, const bool *entered)
 			continue;
 		a->evidence[kept] = a->evidence[i];
 		a->passages[kept] = a->passages[i];
+		a->above[kept] = a->above[i];
 		a->evidence[kept].n = (unsigned)kept + 1;
 		kept++;
 	}
@@ -145,9 +209,10 @@ int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence)
 					      best[i]->text >= a->evidence[e].quote &&
 					      best[i]->text < a->evidence[e].quote + a->evidence[e].quote_len))
 			e++;
-		const char *text = hs_arena_strndup(a->arena, best[i]->text, best[i]->end - best[i]->start);
+		char *text = hs_arena_alloc(a->arena, best[i]->header ? row_room(best[i]) : best[i]->end - best[i]->start + 1);
 		if (!text)
 			return -ENOMEM;
+		text[read_out(best[i], text)] = '\0';
 		if (e < a->n_evidence)
 			a->quotes[a->n_quotes++] = (struct hs_quote){e, best[i]->start, best[i]->end, text};
 	}
@@ -175,12 +240,7 @@ static int make_check(struct hs_answer *a, struct hs_analyzer *analyzer)
 	struct hs_check_passage passages[HS_PROMPT_PASSAGES_MAX];
 	for (size_t i = 0; i < a->n_evidence; i++) {
 		const struct hs_cited *e = &a->evidence[i];
-		size_t cap = strlen(e->title) + strlen(e->context) + 2;
-		char *context = hs_arena_alloc(a->arena, cap);
-		if (!context)
-			return -ENOMEM;
-		(void)snprintf(context, cap, "%s\n%s", e->title, e->context); /* cap was made for it */
-		passages[i] = (struct hs_check_passage){e->quote, e->quote_len, context, strlen(context)};
+		passages[i] = (struct hs_check_passage){e->quote, e->quote_len, a->above[i], strlen(a->above[i])};
 	}
 	return hs_check_create(analyzer, a->question, strlen(a->question), passages, a->n_evidence, &a->check);
 }

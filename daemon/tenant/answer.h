@@ -21,7 +21,8 @@ struct hs_answer {
 	struct hs_check *check;  /* made for the first sentence */
 
 	struct hs_cited *evidence; /* numbered from 1, best first */
-	struct hs_prompt_passage *passages; /* the same, as the prompt shows them */
+	struct hs_prompt_passage *passages; /* the same, as the prompt shows them: the rows of a table read out */
+	const char **above; /* of each, what stands above it: for the check */
 	size_t n_evidence;
 
 	struct hs_buf offered; /* text that is not judged yet */

@@ -27,8 +27,8 @@ static void choose_sentences(void)
 	uint32_t first_end = (uint32_t)strlen("宿泊料の上限は12,500円とする。");
 	uint32_t last = (uint32_t)(strstr(text, "領収書") - text);
 	hit.end = 100 + (uint32_t)hit.text_len;
-	sentences[0] = (struct hs_evidence_sentence){0, 100, 100 + first_end, text, 0.9f};
-	sentences[1] = (struct hs_evidence_sentence){0, 100 + last, hit.end, text + last, 0.2f};
+	sentences[0] = (struct hs_evidence_sentence){.start = 100, .end = 100 + first_end, .text = text, .worth = 0.9f};
+	sentences[1] = (struct hs_evidence_sentence){.start = 100 + last, .end = hit.end, .text = text + last, .worth = 0.2f};
 }
 
 struct fixture {
@@ -135,6 +135,31 @@ static void test_without_a_model_the_best_sentence_is_quoted(void **state)
 	end(&f);
 }
 
+static void test_rows_of_a_table_are_read_out_under_their_header(void **state)
+{
+	static const char table[] = "役職\t日当\t宿泊料\n一般社員\t2,500円\t12,500円";
+	const char *row = strchr(table, '\n') + 1;
+	struct hs_hit table_hit = {.document.s = "doc_t", .version.s = "ver_t", .end = sizeof table - 1, .title = "旅費規程", .context = "",
+				   .text = table, .text_len = sizeof table - 1};
+	struct hs_results found = {.hits = &table_hit, .count = 1};
+	struct hs_evidence_sentence chosen = {.start = (uint32_t)(row - table), .end = sizeof table - 1, .text = row, .header = table,
+					      .header_len = (uint32_t)(row - table - 1), .worth = 1};
+	struct hs_evidence one = {.items = &chosen, .count = 1};
+	struct fixture f = {.arena = hs_arena_create(1 << 22)};
+	const struct hs_cited *citation;
+	assert_int_equal(hs_answer_begin(&f.answer, f.arena, "一般社員の宿泊料は", &found, &one), 0);
+	struct hs_prompt_passage p[HS_PROMPT_PASSAGES_MAX];
+	hs_answer_passages(&f.answer, p);
+	assert_string_equal(p[0].text, "役職: 一般社員、日当: 2,500円、宿泊料: 12,500円");
+	assert_int_equal(f.answer.evidence[0].start, row - table); /* what is cited is the row as it stands */
+	assert_int_equal(hs_answer_push(&f.answer, "一般社員の宿泊料は12,500円です。", strlen("一般社員の宿泊料は12,500円です。")), 0);
+	assert_string_equal(step(&f, true, &citation), "一般社員の宿泊料は12,500円です。[1]");
+	f.answer.quotable = true;
+	assert_int_equal(hs_answer_quote(&f.answer, &one), 0);
+	assert_string_equal(step(&f, true, &citation), "\n役職: 一般社員、日当: 2,500円、宿泊料: 12,500円[1]");
+	end(&f);
+}
+
 static void test_evidence_that_did_not_enter_is_forgotten(void **state)
 {
 	struct fixture f;
@@ -181,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_what_the_evidence_does_not_say_is_not_released),
 		cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
 		cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
+		cmocka_unit_test(test_rows_of_a_table_are_read_out_under_their_header),
 		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
 		cmocka_unit_test(test_budget_follows_the_prefill_rate),
 		cmocka_unit_test(test_nothing_found_is_not_answerable),

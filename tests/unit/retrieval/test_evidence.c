@@ -62,6 +62,30 @@ static void test_copies_are_taken_once(void **state)
 	hs_results_finish(&r);
 }
 
+static void test_rows_are_weighed_under_their_header(void **state)
+{
+	struct fixture *f = *state;
+	static const char table[] = "役職区分\t日当\t宿泊料\n社長\t5,000円\t20,000円\n部長\t3,500円\t15,000円\n一般社員\t2,500円\t12,500円";
+	struct hs_results r;
+	struct hs_evidence e;
+	bool row = false;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	(void)fixture_put(f, f->notices, "旅費規程", table);
+	r = fixture_ask(f, "tanaka", HS_SEARCH_LEXICAL, "一般社員の宿泊料はいくらですか");
+	assert_true(r.count >= 1);
+	must(hs_evidence_select(&r, 20, &e));
+	for (size_t i = 0; i < e.count; i++) {
+		assert_true(strncmp(e.items[i].text, "役職区分", strlen("役職区分")) != 0); /* the header comes with its rows only */
+		assert_non_null(e.items[i].header);
+		assert_int_equal(strncmp(e.items[i].header, "役職区分\t日当\t宿泊料", e.items[i].header_len), 0);
+		row |= strncmp(e.items[i].text, "一般社員", strlen("一般社員")) == 0;
+	}
+	assert_true(row);
+	hs_evidence_finish(&e);
+	hs_results_finish(&r);
+}
+
 static void test_nothing_gives_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -105,6 +129,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 		T(test_the_sentences_that_answer_are_taken_within_the_budget),
 		T(test_copies_are_taken_once),
+		T(test_rows_are_weighed_under_their_header),
 		T(test_nothing_gives_nothing),
 		T(test_one_endless_document_is_bounded),
 #undef T
