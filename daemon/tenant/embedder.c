@@ -51,8 +51,8 @@ static void on_retry(uv_timer_t *timer)
 
 static void fail(struct hs_embedder *e, int rc)
 {
-	if (rc != -ENOTCONN && rc != -ECONNRESET)
-		hs_log_err("vectors", &e->err);
+	if (rc != -ENOTCONN && rc != -ECONNRESET) /* without the object: it may be infer's words, which holds text */
+		hs_log("vectors: %s: %s", e->err.code, strerror(-rc));
 	e->kicked = false;
 	rest(e);
 	(void)uv_timer_start(&e->retry, on_retry, RETRY_MS, 0); /* cannot fail with a callback */
@@ -199,5 +199,6 @@ void hs_embedder_destroy(struct hs_embedder *e)
 		return;
 	hs_pending_list_finish(&e->pending);
 	free(e->vectors);
+	e->vectors = NULL; /* infer's client ends later, and a batch that it has ends with it */
 	uv_close((uv_handle_t *)&e->retry, free_embedder);
 }

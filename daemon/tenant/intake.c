@@ -6,6 +6,7 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "base/wire.h"
 #include "crypto/blob.h"
 #include "crypto/manifest.h"
@@ -26,6 +27,7 @@ struct hs_intake {
 	struct hs_tenant *tenant;
 	enum state state;
 	bool kicked; /* while it worked */
+	bool stranded; /* a job may stand as running on disk that nobody runs */
 	uv_async_t kick_signal;
 	uv_timer_t retry;
 	unsigned open_handles;
@@ -182,6 +184,12 @@ static void count_open(struct hs_intake *i)
 		__atomic_store_n(&i->open, open, __ATOMIC_RELAXED);
 }
 
+/* A job whose end could not be written is begun again. None runs here while one is sought: all that say so are stranded. */
+static int free_stranded(struct hs_intake *i)
+{
+	return i->stranded ? hs_store_jobs_recover(hs_store_db(i->tenant->store), hs_now_ms(), &i->err) : 0;
+}
+
 static void run_begin(struct hs_job *job, void *context)
 {
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
@@ -192,15 +200,20 @@ static void run_begin(struct hs_job *job, void *context)
 	i->rc = hs_store_begin(s, &i->err);
 	if (i->rc < 0)
 		return;
-	i->rc = hs_store_job_begin(hs_store_db(s), hs_now_ms(), &i->row, &detail, &i->err);
-	if (i->rc < 0) {
+	i->rc = free_stranded(i);
+	if (i->rc == 0)
+		i->rc = hs_store_job_begin(hs_store_db(s), hs_now_ms(), &i->row, &detail, &i->err);
+	bool none = i->rc == -ENOENT;
+	if (none)
+		i->rc = 0;
+	if (i->rc == 0)
+		i->rc = hs_store_commit(s, &i->err);
+	else
 		hs_store_rollback(s);
-		if (i->rc == -ENOENT)
-			i->rc = 0;
-		return;
-	}
-	i->rc = hs_store_commit(s, &i->err);
 	if (i->rc < 0)
+		return;
+	i->stranded = false;
+	if (none)
 		return;
 	i->taken = true;
 	i->rc = open_submission(i, &detail);
@@ -242,42 +255,62 @@ static int put_blob(struct hs_intake *i, const void *data, size_t n, struct hs_i
 static const char *choose_title(struct hs_intake *i, const struct hs_document *d, char *out, size_t cap)
 {
 	const struct hs_payload *p = &i->payload;
+	const char *slash = memrchr(p->name, '/', p->name_len);
+	const char *title = slash ? slash + 1 : p->name;
+	size_t len = (size_t)(p->name + p->name_len - title);
 	if (p->title_len > 0) {
-		(void)snprintf(out, cap, "%.*s", (int)p->title_len, p->title);
+		title = p->title;
+		len = p->title_len;
 	} else if (d->title && *d->title) {
-		(void)snprintf(out, cap, "%s", d->title);
-	} else {
-		const char *slash = memrchr(p->name, '/', p->name_len);
-		const char *base = slash ? slash + 1 : p->name;
-		(void)snprintf(out, cap, "%.*s", (int)(p->name + p->name_len - base), base);
+		title = d->title;
+		len = strlen(title);
 	}
+	if (len >= cap) /* between characters: half a one would spoil every list that it stands in */
+		len = hs_utf8_cut(title, cap - 1);
+	(void)snprintf(out, cap, "%.*s", (int)len, title);
 	return out;
 }
 
+/* blobs: the files that were written, for the caller to remove where the transaction does not stand. */
 static int put_document(struct hs_intake *i, const struct hs_document *d, const struct hs_chunks *chunks,
-			struct hs_id *ret_document)
+			struct hs_id *ret_document, struct hs_id blobs[static 2])
 {
 	struct hs_store *s = i->tenant->store;
 	sqlite3 *db = hs_store_db(s);
-	struct hs_id canonical, original, version, existing;
+	struct hs_id version, existing;
 	uint8_t text_hash[HS_STORE_HASH_LEN];
 	char title[HS_STORE_TITLE_MAX + 1];
 	uint32_t class_id;
 	(void)crypto_generichash(text_hash, sizeof text_hash, (const uint8_t *)d->text, d->len, NULL, 0); /* lengths are right */
 	int rc = hs_class_intern(db, i->manifest.collection, i->manifest.level, i->manifest.access_list, &class_id, &i->err);
 	if (rc == 0)
-		rc = put_blob(i, i->extracted.data, i->extracted.len, &canonical);
+		rc = put_blob(i, i->extracted.data, i->extracted.len, &blobs[0]);
 	if (rc == 0)
-		rc = put_blob(i, i->payload.content, i->payload.content_len, &original);
+		rc = put_blob(i, i->payload.content, i->payload.content_len, &blobs[1]);
 	if (rc < 0)
 		return rc;
 	bool known = hs_store_by_source(s, i->row.by, i->manifest.source, &existing, NULL) == 0;
 	const struct hs_put put = {.document = known ? &existing : NULL, .class_id = class_id,
 				   .title = choose_title(i, d, title, sizeof title), .sender = i->row.by, .source = i->manifest.source,
 				   .submission = i->manifest.submission.s, .expires = i->manifest.document_expires, .now_ms = hs_now_ms(),
-				   .content_mac = i->manifest.content_mac, .text_hash = text_hash, .canonical = &canonical,
-				   .original = &original, .read = d, .chunks = chunks->items, .n_chunks = chunks->count};
+				   .content_mac = i->manifest.content_mac, .text_hash = text_hash, .canonical = &blobs[0],
+				   .original = &blobs[1], .read = d, .chunks = chunks->items, .n_chunks = chunks->count};
 	return hs_store_put(s, &put, ret_document, &version, &i->err);
+}
+
+/*
+ * Was something newer accepted from the source meanwhile? Jobs that are tried again come late: what a sender deleted or
+ * replaced must not come back.
+ */
+static int is_superseded(struct hs_intake *i, bool *ret)
+{
+	struct hs_id sender = {0};
+	uint64_t newest;
+	(void)snprintf(sender.s, sizeof sender.s, "%s", i->row.by); /* ids fit */
+	int rc = hs_source_sequence(hs_store_db(i->tenant->store), &sender, i->manifest.source, strlen(i->manifest.source), &newest);
+	if (rc == 0)
+		*ret = newest > i->manifest.sequence;
+	return rc;
 }
 
 static int index_document(struct hs_intake *i)
@@ -285,7 +318,7 @@ static int index_document(struct hs_intake *i)
 	struct hs_store *s = i->tenant->store;
 	struct hs_document d = {0};
 	struct hs_chunks chunks = {0};
-	struct hs_id document;
+	struct hs_id document = {0}, blobs[2] = {0};
 	char title[HS_STORE_TITLE_MAX + 1];
 	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
 	if (rc == 0) {
@@ -295,13 +328,20 @@ static int index_document(struct hs_intake *i)
 	if (rc == 0)
 		rc = hs_store_begin(s, &i->err);
 	if (rc == 0) {
-		rc = put_document(i, &d, &chunks, &document);
+		bool superseded = false;
+		rc = is_superseded(i, &superseded);
+		if (rc == 0 && !superseded)
+			rc = put_document(i, &d, &chunks, &document, blobs);
 		if (rc == 0)
 			rc = hs_store_job_done(hs_store_db(s), i->row.key, document.s, hs_now_ms(), &i->err);
 		if (rc == 0)
 			rc = hs_store_commit(s, &i->err);
 		else
 			hs_store_rollback(s);
+		for (int k = 0; k < 2 && rc < 0; k++) {
+			if (*blobs[k].s)
+				hs_ignore(hs_blob_remove(i->tenant->blobs, blobs[k].s)); /* its key went with the row */
+		}
 	}
 	hs_chunks_finish(&chunks);
 	hs_document_finish(&d);
@@ -342,6 +382,15 @@ static void on_retry(uv_timer_t *timer)
 	next(timer->data);
 }
 
+/* The writer is full or stopping, or what ended could not be written: the row waits on disk, and is looked at again. */
+static void try_later(struct hs_intake *i)
+{
+	forget_submission(i);
+	i->state = IDLE;
+	i->kicked = false;
+	(void)uv_timer_start(&i->retry, on_retry, RETRY_MS, 0); /* fails only on a closing handle */
+}
+
 static void rest(struct hs_intake *i)
 {
 	forget_submission(i);
@@ -355,12 +404,14 @@ static void rest(struct hs_intake *i)
 static void finished(struct hs_job *job)
 {
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
-	if (i->rc < 0) { /* even the failure could not be written: wait, then try */
-		hs_log_err("intake", &i->err);
-	} else {
-		i->kicked = true;
-		hs_embedder_kick(i->tenant->embedder);
+	if (i->rc < 0) { /* even the failure could not be written. Its object may be an extractor's words: not for a log */
+		hs_log("intake: the end of %s could not be written: %s", i->row.id.s, strerror(-i->rc));
+		i->stranded = true;
+		try_later(i);
+		return;
 	}
+	i->kicked = true;
+	hs_embedder_kick(i->tenant->embedder);
 	rest(i);
 }
 
@@ -369,8 +420,8 @@ static void push(struct hs_intake *i, enum state state, void (*run)(struct hs_jo
 	i->state = state;
 	i->job = (struct hs_job){.run = run, .done = done};
 	if (hs_worker_push(i->tenant->writer, &i->job) < 0) {
-		i->kicked = false; /* the writer is full or stopping: the row waits on disk */
-		rest(i);
+		i->stranded = i->stranded || state == FINISHING;
+		try_later(i);
 	}
 }
 
@@ -390,9 +441,13 @@ static void extracted(void *ctx, int rc, struct hs_buf *out, const struct hs_err
 static void begun(struct hs_job *job)
 {
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
-	if (i->rc < 0)
-		hs_log_err("intake", &i->err);
-	if (i->rc < 0 || !i->taken) {
+	if (i->rc < 0) {
+		hs_log("intake: no job could be begun or ended: %s", strerror(-i->rc));
+		i->stranded = i->stranded || i->taken;
+		try_later(i);
+		return;
+	}
+	if (!i->taken) {
 		rest(i);
 		return;
 	}

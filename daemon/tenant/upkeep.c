@@ -6,11 +6,14 @@
 #include "crypto/blob.h"
 #include "daemon/child.h"
 
+#define PURGE_AT_LEAST_MS (24 * 60 * 60 * 1000LL)
+
 struct hs_upkeep {
 	struct hs_tenant *tenant;
 	uv_timer_t timer;
 	struct hs_job job;
 	bool busy, more;
+	int64_t purged; /* when it last went well */
 	int rc;
 	struct hs_err err;
 };
@@ -28,8 +31,12 @@ static void run(struct hs_job *job, void *context)
 	struct hs_store_progress p;
 	u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
 	hs_store_progress(t->store, &p);
-	if (u->rc == 0 && !u->more && p.dirty > 0)
+	/* Also where nothing was deleted meanwhile: what was kept for its time grows old by itself. */
+	if (u->rc == 0 && !u->more && (p.dirty > 0 || hs_now_ms() - u->purged >= PURGE_AT_LEAST_MS)) {
 		u->rc = hs_store_purge(t->store, hs_now_ms() - HS_VERSIONS_KEPT_MS, forget_blob, t, &u->err);
+		if (u->rc == 0)
+			u->purged = hs_now_ms();
+	}
 }
 
 static void start(struct hs_upkeep *u);
