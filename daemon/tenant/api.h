@@ -44,6 +44,6 @@ int hs_api_policy_apply(struct hs_exchange *x, struct hs_write_context *c);
 int hs_api_explain(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_admin_documents(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c);
-int hs_api_status(struct hs_exchange *x, struct hs_read_context *c);
+int hs_api_status(struct hs_exchange *x);
 
 #endif

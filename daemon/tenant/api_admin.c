@@ -184,7 +184,11 @@ int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c)
 	return hs_exchange_reply(x, json_pack("{s:o, s:b}", "data", rows.list, "truncated", rc > 0));
 }
 
-int hs_api_status(struct hs_exchange *x, struct hs_read_context *c)
+/* On the loop: what models there are belongs to it. */
+int hs_api_status(struct hs_exchange *x)
 {
-	return hs_exchange_reply(x, hs_tenant_status(x->tenant));
+	int rc = hs_exchange_reply(x, hs_tenant_status(x->tenant));
+	if (rc == 0)
+		hs_exchange_answer(x, 0);
+	return rc;
 }

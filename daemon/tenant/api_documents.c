@@ -16,6 +16,7 @@
 
 /* How much of a document is shown around a citation to one who may ask and not download, in bytes on each side. */
 #define CITED_AROUND 600
+#define CITED_MAX 16384 /* bytes of a range that they may name: no citation is longer, and a whole document is a download */
 
 int hs_api_submit(struct hs_exchange *x, struct hs_write_context *c)
 {
@@ -142,8 +143,10 @@ int hs_api_source(struct hs_exchange *x, struct hs_read_context *c)
 	rc = hs_document_decode(encoded.data, encoded.len, &d, &x->err);
 	if (rc == 0 && ranged && (start >= end || end > d.len || hs_utf8_cut(d.text, start) != start || hs_utf8_cut(d.text, end) != end))
 		rc = hs_fail(&x->err, EINVAL, "doc.range", HS_N_("The range is not one of this version's text."), "%u-%u", start, end);
+	bool whole = hs_grant_allows(x->grant, row->class_id, HS_RIGHT_DOWNLOAD);
+	if (rc == 0 && !whole && end - start > CITED_MAX)
+		rc = hs_fail(&x->err, EINVAL, "doc.range", HS_N_("The range is longer than a citation."), "%u-%u", start, end);
 	if (rc == 0) {
-		bool whole = hs_grant_allows(x->grant, row->class_id, HS_RIGHT_DOWNLOAD);
 		rc = reply_source(x, row, &d, start, ranged ? end : (uint32_t)d.len, whole);
 	}
 	hs_document_finish(&d);

@@ -19,6 +19,9 @@ int hs_api_tenant(struct hs_exchange *x, struct hs_read_context *c)
 int hs_api_session_begin(struct hs_exchange *x, struct hs_write_context *c)
 {
 	json_t *body;
+	/* A page elsewhere may send a form without being asked, and would sign its reader in as somebody; this type it may not. */
+	if (strncasecmp(x->content_type, "application/json", strlen("application/json")) != 0)
+		return hs_fail(&x->err, EINVAL, "request.media_type", HS_N_("Send the body as application/json."), "%s", x->path);
 	int rc = hs_exchange_json(x, &body);
 	if (rc < 0)
 		return rc;
@@ -40,16 +43,18 @@ int hs_api_session_begin(struct hs_exchange *x, struct hs_write_context *c)
 		if (rc == 0)
 			rc = hs_session_add(x->tenant->gate, db, &x->who, now, &session, &x->err);
 	}
+	sodium_memzero(&given, sizeof given);
 	if (rc == 0 && by_code)
 		rc = hs_authenticate(x->tenant->gate, db, &session, now, &x->who, &x->err);
-	if (rc < 0)
+	if (rc < 0) {
+		sodium_memzero(&session, sizeof session);
 		return rc;
+	}
 	const char *id = hs_arena_strndup(x->arena, session.id.s, HS_ID_LEN);
 	char *secret = hs_tenant_credential_format(x->tenant, x->arena, &session);
 	size_t cap = (secret ? strlen(secret) : 0) + 128;
 	char *cookie = hs_arena_alloc(x->arena, cap);
 	sodium_memzero(&session, sizeof session);
-	sodium_memzero(&given, sizeof given);
 	if (!id || !secret || !cookie)
 		return -ENOMEM;
 	(void)snprintf(cookie, cap, "__Host-hisho=%s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=%d", secret,

@@ -156,7 +156,7 @@ unsigned hs_error_status(const struct hs_err *err)
 	case EFBIG: case EMSGSIZE: return 413;
 	case EBUSY: case EAGAIN: return 429;
 	case ENOSPC: return 507;
-	case EPIPE: case ETIMEDOUT: case ECONNRESET: return 503;
+	case EPIPE: case ETIMEDOUT: case ECONNRESET: case ENOTCONN: return 503;
 	default: return 500;
 	}
 }

@@ -34,6 +34,6 @@ const struct hs_route hs_routes[] = {
 	{"GET", "/v1/admin/explain", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_explain},
 	{"GET", "/v1/admin/documents", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_admin_documents},
 	{"GET", "/v1/admin/audit", HS_GATE_LOCAL, HS_SCOPE_AUDIT, .read = hs_api_audit},
-	{"GET", "/v1/admin/status", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_status},
+	{"GET", "/v1/admin/status", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .start = hs_api_status},
 };
 const size_t hs_n_routes = sizeof hs_routes / sizeof hs_routes[0];
