@@ -36,12 +36,14 @@ enum state { RETRIEVING, ASKED, RECORDING, GENERATING, CLOSING };
 struct chat {
 	struct hs_retrieval retrieval; /* first: retrieve.c finds it by the exchange's handler state */
 	struct hs_exchange *x;
+	struct hs_exchange **place; /* in the tenant's chats */
 	enum state state;
 	struct hs_chat_request request;
 	struct hs_id id;
 	int64_t created;
 
 	struct hs_answer answer;
+	struct hs_buf arrived; /* text that came while a sentence is checked: the reader thread has the answer then */
 	struct hs_msg_generate *prompt; /* in the arena */
 	uint64_t generation;            /* infer's request; 0: none runs */
 	bool generated;                 /* infer has nothing more to say */
@@ -50,7 +52,9 @@ struct chat {
 
 	struct hs_verdict verdict; /* of the sentence that is being checked */
 	struct hs_err failed;      /* what ended it before its end */
-	uv_timer_t *keep_alive;
+	const char *why;           /* in its closing record; NULL: it ended well */
+	int64_t deadline;
+	uv_timer_t *tick;
 	struct hs_buf out;
 };
 
@@ -75,14 +79,16 @@ static void close_timer(uv_handle_t *handle)
 static void free_chat(struct chat *c)
 {
 	struct hs_exchange *x = c->x;
-	if (c->keep_alive)
-		uv_close((uv_handle_t *)c->keep_alive, close_timer);
+	if (c->tick)
+		uv_close((uv_handle_t *)c->tick, close_timer);
 	hs_retrieval_finish(&c->retrieval);
 	hs_chat_request_finish(&c->request);
 	hs_answer_finish(&c->answer);
+	hs_buf_wipe(&c->arrived);
 	hs_buf_wipe(&c->out);
 	x->handler_state = NULL;
 	x->on_gone = NULL;
+	*c->place = NULL;
 	free(c);
 	hs_exchange_release(x);
 }
@@ -96,28 +102,6 @@ static void flush_events(struct chat *c, int rc, bool last)
 	if (!x->ended)
 		hs_exchange_content(x, c->out.data, c->out.len, last);
 	hs_buf_wipe(&c->out);
-}
-
-static void on_keep_alive(uv_timer_t *timer)
-{
-	struct chat *c = timer->data;
-	static const char comment[] = ": keep-alive\n\n";
-	if (c->x->begun && !c->x->ended)
-		hs_exchange_content(c->x, comment, sizeof comment - 1, false);
-}
-
-static void start_keep_alive(struct chat *c)
-{
-	c->keep_alive = calloc(1, sizeof *c->keep_alive);
-	if (!c->keep_alive)
-		return; /* only proxies that give up on quiet streams will notice */
-	if (uv_timer_init(c->x->tenant->loop, c->keep_alive) < 0) {
-		free(c->keep_alive);
-		c->keep_alive = NULL;
-		return;
-	}
-	c->keep_alive->data = c;
-	(void)uv_timer_start(c->keep_alive, on_keep_alive, KEEP_ALIVE_MS, KEEP_ALIVE_MS); /* cannot fail with a callback */
 }
 
 /* --- the end --- */
@@ -163,7 +147,7 @@ static int record_answer(struct hs_exchange *x, struct hs_write_context *w)
 	x->entry.about = c->recorded;
 	x->entry.request = c->id.s;
 	x->entry.answer_hash = hash;
-	x->entry.reason = c->failed.num ? c->failed.code : x->gone ? "client.gone" : NULL;
+	x->entry.reason = c->why;
 	x->entry.detail = outcomes[c->answer.outcome];
 	int rc = hs_exchange_append_audit(x, NULL);
 	x->entry.answer_hash = NULL;
@@ -181,6 +165,7 @@ static void answer_recorded(struct hs_exchange *x, int rc)
 static void close_answer(struct chat *c)
 {
 	c->state = CLOSING;
+	c->why = c->x->gone ? "client.gone" : c->failed.num ? c->failed.code : NULL;
 	if (!c->recorded) { /* nothing was shown: there is nothing to close */
 		finish_answer(c);
 		return;
@@ -193,6 +178,8 @@ static void close_answer(struct chat *c)
 /* End early: with an error of ours, or because the client is gone. Waits for a job that still runs. */
 static void fail(struct chat *c, int rc, const struct hs_err *err)
 {
+	if (c->state == CLOSING)
+		return; /* its end is decided, and the writer may be reading it */
 	if (!c->failed.num) {
 		c->failed = err && err->num ? *err : HS_ERR_INIT;
 		(void)hs_fail_errno(&c->failed, rc, "answer.failed", c->id.s);
@@ -202,7 +189,7 @@ static void fail(struct chat *c, int rc, const struct hs_err *err)
 	if (c->generation)
 		hs_infer_cancel(c->x->tenant->infer, c->generation);
 	c->generation = 0;
-	if (!c->x->busy && c->state != CLOSING)
+	if (!c->x->busy)
 		close_answer(c);
 }
 
@@ -212,29 +199,51 @@ static void gone(struct hs_exchange *x)
 	fail(c, -ECANCELED, NULL);
 }
 
+/* A quiet stream is kept open for proxies that give up on them, and nothing waits for ever. */
+static void on_tick(uv_timer_t *timer)
+{
+	struct chat *c = timer->data;
+	static const char comment[] = ": keep-alive\n\n";
+	if (hs_now_ms() >= c->deadline)
+		fail(c, -ETIMEDOUT, NULL);
+	else if (c->x->begun && !c->x->ended)
+		hs_exchange_content(c->x, comment, sizeof comment - 1, false);
+}
+
+static int start_ticking(struct chat *c)
+{
+	c->tick = calloc(1, sizeof *c->tick);
+	if (!c->tick)
+		return -ENOMEM;
+	(void)uv_timer_init(c->x->tenant->loop, c->tick); /* cannot fail */
+	c->tick->data = c;
+	return uv_timer_start(c->tick, on_tick, KEEP_ALIVE_MS, KEEP_ALIVE_MS);
+}
+
 /* --- sentences --- */
 
-static int check_sentence(struct hs_exchange *x, struct hs_read_context *r)
+/* The right to show a version, as it stands now: on a reader. */
+static int may_show(struct hs_exchange *x, struct hs_reader *reader, const char *version)
 {
-	struct chat *c = chat_of(x);
-	int rc = hs_answer_check(&c->answer, x->tenant->analyzer, &c->verdict);
-	if (rc < 0 || !c->verdict.supported)
-		return rc;
-	/* The right to what is about to be shown, as it stands now. */
 	uint64_t epoch;
-	rc = hs_policy_epoch(hs_reader_db(r->reader), &epoch);
+	int rc = hs_policy_epoch(hs_reader_db(reader), &epoch);
 	if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_now_ms())) {
 		struct hs_grant *fresh;
-		rc = hs_policy_resolve(hs_reader_db(r->reader), &x->who, hs_now_ms(), &fresh, &x->err);
+		rc = hs_policy_resolve(hs_reader_db(reader), &x->who, hs_now_ms(), &fresh, &x->err);
 		if (rc < 0)
 			return rc;
 		hs_grant_destroy(x->grant);
 		x->grant = fresh;
 	}
 	struct hs_version_row row;
-	if (rc == 0)
-		rc = hs_store_version(r->reader, x->grant, HS_RIGHT_ASK, hs_now_ms(), c->verdict.version, &row, &x->err);
-	return rc;
+	return rc < 0 ? rc : hs_store_version(reader, x->grant, HS_RIGHT_ASK, hs_now_ms(), version, &row, &x->err);
+}
+
+static int check_sentence(struct hs_exchange *x, struct hs_read_context *r)
+{
+	struct chat *c = chat_of(x);
+	int rc = hs_answer_check(&c->answer, x->tenant->analyzer, &c->verdict);
+	return rc < 0 || !c->verdict.supported ? rc : may_show(x, r->reader, c->verdict.version);
 }
 
 static void sentence_checked(struct hs_exchange *x, int rc)
@@ -267,8 +276,15 @@ static void advance(struct chat *c)
 {
 	if (c->x->busy || c->state != GENERATING)
 		return;
+	int rc = hs_answer_push(&c->answer, (const char *)c->arrived.data, c->arrived.len);
+	hs_buf_wipe(&c->arrived);
+	c->arrived.limit = HS_ANSWER_TEXT_MAX;
+	if (rc < 0) {
+		fail(c, rc, NULL);
+		return;
+	}
 	if (hs_answer_next(&c->answer, c->generated)) {
-		int rc = hs_exchange_on_reader(c->x, check_sentence, sentence_checked);
+		rc = hs_exchange_on_reader(c->x, check_sentence, sentence_checked);
 		if (rc < 0)
 			fail(c, rc, &c->x->err);
 	} else if (c->generated) {
@@ -279,7 +295,7 @@ static void advance(struct chat *c)
 static void on_text(void *ctx, const char *text, size_t len)
 {
 	struct chat *c = ctx;
-	int rc = hs_answer_push(&c->answer, text, len);
+	int rc = c->x->busy ? hs_buf_append(&c->arrived, text, len) : hs_answer_push(&c->answer, text, len);
 	if (rc < 0)
 		fail(c, rc, NULL);
 	else
@@ -290,6 +306,8 @@ static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const str
 {
 	struct chat *c = ctx;
 	c->generation = 0;
+	if (rc == 0 && c->state != GENERATING) /* it was not told to go: what it would have to say nobody waits for */
+		rc = -EPROTO;
 	if (rc < 0) {
 		fail(c, rc, err);
 		return;
@@ -308,6 +326,9 @@ static int record_question(struct hs_exchange *x, struct hs_write_context *w)
 	struct hs_audit_chunk *chunks = hs_arena_calloc(x->arena, a->n_evidence + 1, sizeof *chunks);
 	if (!chunks)
 		return -ENOMEM;
+	int rc = hs_exchange_recheck(x); /* the model may have waited for minutes since the grant was made */
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < a->n_evidence; i++) {
 		(void)snprintf(chunks[i].version, sizeof chunks[i].version, "%s", a->evidence[i].version); /* ids fit */
 		chunks[i].start = a->evidence[i].start;
@@ -335,7 +356,6 @@ static void question_recorded(struct hs_exchange *x, int rc)
 		hs_exchange_begin_stream(x, "text/event-stream");
 		rc = hs_chat_event_evidence(&c->out, &head, c->answer.evidence, c->answer.n_evidence);
 		flush_events(c, rc, false);
-		start_keep_alive(c);
 	}
 	c->state = GENERATING;
 	if (c->generation) {
@@ -358,6 +378,28 @@ static void record(struct chat *c)
 		fail(c, rc, &c->x->err);
 }
 
+/* A question may wait for the model for minutes: what was found for it must still be there, and still be allowed. */
+static int check_evidence(struct hs_exchange *x, struct hs_read_context *r)
+{
+	const struct hs_answer *a = &chat_of(x)->answer;
+	int rc = 0;
+	for (size_t i = 0; i < a->n_evidence && rc == 0; i++)
+		rc = may_show(x, r->reader, a->evidence[i].version);
+	if (rc != -ENOENT)
+		return rc;
+	x->err = HS_ERR_INIT;
+	return hs_fail(&x->err, ESTALE, "policy.changed", HS_N_("What may be read has changed meanwhile. Ask again."), "%s", x->path);
+}
+
+static void evidence_checked(struct hs_exchange *x, int rc)
+{
+	struct chat *c = chat_of(x);
+	if (rc < 0 || c->failed.num)
+		fail(c, rc < 0 ? rc : -ECANCELED, &x->err);
+	else
+		record(c);
+}
+
 static void on_kept(void *ctx, const struct hs_msg_kept *kept)
 {
 	struct chat *c = ctx;
@@ -369,7 +411,10 @@ static void on_kept(void *ctx, const struct hs_msg_kept *kept)
 	for (size_t i = 0; i < c->answer.n_evidence; i++)
 		entered[i] = kept->kept[hs_prompt_segment_of((uint32_t)i)];
 	hs_answer_keep(&c->answer, entered);
-	record(c);
+	c->state = RECORDING;
+	int rc = hs_exchange_on_reader(c->x, check_evidence, evidence_checked);
+	if (rc < 0)
+		fail(c, rc, &c->x->err);
 }
 
 static const struct hs_infer_events events = {.kept = on_kept, .text = on_text, .done = on_done};
@@ -387,7 +432,7 @@ static int ask_model(struct chat *c)
 	c->prompt->prompt_budget = PROMPT_TOKENS_BESIDE + (uint32_t)c->retrieval.budget;
 	hs_grant_hash(c->x->grant, c->prompt->cache_key);
 	c->state = ASKED;
-	return hs_infer_generate(c->x->tenant->infer, c->prompt, hs_now_ms() + ANSWER_DEADLINE_MS, &events, c, &c->generation);
+	return hs_infer_generate(c->x->tenant->infer, c->prompt, c->deadline, &events, c, &c->generation);
 }
 
 static void found(struct hs_retrieval *r, int rc)
@@ -413,8 +458,26 @@ static void found(struct hs_retrieval *r, int rc)
 	record(c);
 }
 
+/* A place among the tenant's chats, or NULL where they (or this person's) are too many. */
+static struct hs_exchange **find_place(struct hs_exchange *x)
+{
+	struct hs_exchange **place = NULL;
+	unsigned own = 0;
+	for (size_t i = 0; i < HS_TENANT_CHATS_MAX; i++) {
+		struct hs_exchange **at = &x->tenant->chats[i];
+		if (!*at)
+			place = at;
+		else if (strcmp((*at)->who.user, x->who.user) == 0)
+			own++;
+	}
+	return own < HS_TENANT_CHATS_PER_USER_MAX ? place : NULL;
+}
+
 int hs_api_chat(struct hs_exchange *x)
 {
+	struct hs_exchange **place = find_place(x);
+	if (!place)
+		return hs_fail(&x->err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "%s", x->path);
 	struct chat *c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
@@ -424,16 +487,22 @@ int hs_api_chat(struct hs_exchange *x)
 		return rc;
 	}
 	c->x = x;
+	c->place = place;
+	*place = x;
 	c->id = hs_id_new("ans_");
 	c->created = hs_now_ms();
 	c->failed = HS_ERR_INIT;
+	c->deadline = c->created + ANSWER_DEADLINE_MS;
+	c->arrived.limit = HS_ANSWER_TEXT_MAX;
 	c->retrieval = (struct hs_retrieval){.x = x, .text = c->request.search, .mode = HS_SEARCH_HYBRID, .k = PASSAGES_SOUGHT,
 					     .budget = hs_answer_budget(hs_infer_client_models(x->tenant->infer)->prefill_rate),
 					     .done = found};
 	x->handler_state = &c->retrieval;
 	x->on_gone = gone;
 	hs_exchange_hold(x);
-	rc = hs_retrieve(&c->retrieval);
+	rc = start_ticking(c);
+	if (rc == 0)
+		rc = hs_retrieve(&c->retrieval);
 	if (rc < 0)
 		free_chat(c);
 	return rc;

@@ -61,7 +61,8 @@ static int reply_hits(struct hs_exchange *x, const struct hs_results *results)
 
 static int run_audit(struct hs_exchange *x, struct hs_write_context *c)
 {
-	return hs_exchange_append_audit(x, NULL);
+	int rc = hs_exchange_recheck(x);
+	return rc < 0 ? rc : hs_exchange_append_audit(x, NULL);
 }
 
 static void finish(struct search *s)

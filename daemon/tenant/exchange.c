@@ -247,6 +247,24 @@ int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 	return hs_audit_append(t->audit, &x->entry, ret_seq, &x->err);
 }
 
+int hs_exchange_recheck(struct hs_exchange *x)
+{
+	sqlite3 *db = hs_store_db(x->tenant->store);
+	uint64_t epoch;
+	if (x->route->gate == HS_GATE_OPEN)
+		return 0;
+	int rc = hs_principal_recheck(db, &x->who, hs_now_ms());
+	if (rc == -EACCES)
+		return hs_fail(&x->err, EACCES, "auth.refused", HS_N_("The credential is not valid any more. Sign in again."), "%s", x->path);
+	if (rc == 0 && x->grant) {
+		rc = hs_policy_epoch(db, &epoch);
+		if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_now_ms()))
+			rc = hs_fail(&x->err, ESTALE, "policy.changed", HS_N_("What may be read has changed meanwhile. Ask again."), "%s",
+				     x->path);
+	}
+	return rc;
+}
+
 /* The database remembers the record with the change that it tells of: a shortened log is noticed at the next opening. */
 static int keep_witness(struct hs_exchange *x)
 {
@@ -286,7 +304,8 @@ static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 
 static int run_audit(struct hs_exchange *x, struct hs_write_context *c)
 {
-	return hs_exchange_append_audit(x, NULL);
+	int rc = hs_exchange_recheck(x);
+	return rc < 0 ? rc : hs_exchange_append_audit(x, NULL);
 }
 
 struct touch {

@@ -142,6 +142,9 @@ const char *hs_exchange_query(struct hs_exchange *x, const char *name);
 /* Ask for an audit record before release. Strings must live in the arena or be static. */
 void hs_exchange_audit(struct hs_exchange *x, const char *action, const char *object, enum hs_audit_decision decision);
 
+/* On the writer thread, before what was found is recorded and shown: the person and the grant still stand. -EACCES, -ESTALE. */
+int hs_exchange_recheck(struct hs_exchange *x) HS_MUST_CHECK;
+
 /* Write x->entry now, on the writer thread: synced when it returns. Otherwise hs_exchange_audit does it before release. */
 int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq) HS_MUST_CHECK;
 

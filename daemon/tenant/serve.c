@@ -7,7 +7,9 @@
 struct serving {
 	struct hs_exchange *x;
 	struct hs_responder *responder;
-	size_t body_max;
+	struct hs_tenant *tenant;
+	size_t body_max, counted; /* counted: bytes that stand in the tenant's sum */
+	bool upload;              /* counted as one, not by its bytes */
 	bool entering; /* inside request(): it tells the transport by its return value whether the state lives */
 	bool over;
 };
@@ -33,6 +35,8 @@ static void release(void *ctx)
 {
 	struct serving *s = ctx;
 	s->over = true;
+	s->tenant->body_bytes -= s->counted;
+	s->tenant->uploads -= s->upload;
 	if (!s->entering)
 		free(s);
 }
@@ -75,10 +79,39 @@ static bool fill(struct hs_exchange *x, const struct hs_request *q)
 	return x->method && x->path && x->query && x->content_type && x->peer;
 }
 
+static void refuse_as_busy(struct hs_exchange *x)
+{
+	hs_exchange_answer(x, hs_fail(&x->err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "%s", x->path));
+}
+
+/* Whom the gate would refuse for want of any credential is refused before the body comes: nobody fills memory unnamed. */
+static bool must_name_itself(const struct hs_exchange *x)
+{
+	return !x->has_credential && x->route->gate != HS_GATE_OPEN && !(x->local && x->route->gate == HS_GATE_LOCAL);
+}
+
+static void await_body(struct serving *s)
+{
+	struct hs_exchange *x = s->x;
+	if (must_name_itself(x)) {
+		hs_exchange_answer(x, hs_fail(&x->err, EACCES, "auth.missing",
+					      HS_N_("Sign in, or send a token as Authorization: Bearer."), "%s", x->path));
+	} else if (s->body_max > HS_EXCHANGE_BODY_MAX) {
+		if (s->tenant->uploads >= HS_TENANT_UPLOADS_MAX) {
+			refuse_as_busy(x);
+			return;
+		}
+		s->tenant->uploads++;
+		s->upload = true;
+	}
+}
+
 static void *request(void *ctx, const struct hs_request *q, struct hs_responder *r)
 {
 	struct hs_err err = HS_ERR_INIT;
 	struct serving *s = calloc(1, sizeof *s);
+	if (s)
+		s->tenant = ctx;
 	if (s)
 		s->x = hs_exchange_create(ctx, &transport, s);
 	if (!s || !s->x) {
@@ -103,6 +136,8 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 			hs_exchange_answer(x, -EFBIG);
 		} else if (!q->head.has_body) {
 			hs_exchange_dispatch(x);
+		} else {
+			await_body(s);
 		}
 	}
 	s->entering = false;
@@ -117,6 +152,14 @@ static void body(void *state, const void *data, size_t len, bool last)
 {
 	struct serving *s = state;
 	struct hs_exchange *x = s->x;
+	if (!s->upload && len > HS_TENANT_BODY_BYTES_MAX - s->tenant->body_bytes) {
+		refuse_as_busy(x);
+		return;
+	}
+	if (!s->upload) {
+		s->counted += len;
+		s->tenant->body_bytes += len;
+	}
 	if (hs_buf_append(&x->body, data, len) < 0) {
 		(void)hs_fail(&x->err, EFBIG, "request.too_large", HS_N_("The body is larger than this address takes."), "%zu bytes",
 			      s->body_max);

@@ -27,12 +27,17 @@
 
 #define HS_TENANT_READERS 3
 #define HS_TENANT_QUEUE_MAX 256 /* jobs that wait for a reader or the writer; beyond it requests are refused as busy */
+#define HS_TENANT_CHATS_MAX 64 /* answers being made at one time, of all people; beyond it 429 */
+#define HS_TENANT_CHATS_PER_USER_MAX 32
+#define HS_TENANT_UPLOADS_MAX 8 /* submissions whose bodies are in memory; beyond it 429 */
+#define HS_TENANT_BODY_BYTES_MAX (64u * 1024u * 1024u) /* of all other bodies in memory; beyond it 429 */
 
 #define HS_TENANT_DB "index.db"
 #define HS_TENANT_AUDIT "audit.log"
 #define HS_TENANT_BLOBS "blobs"
 
 struct hs_embedder;
+struct hs_exchange;
 struct hs_extract_client;
 struct hs_infer_client;
 struct hs_intake;
@@ -75,6 +80,11 @@ struct hs_tenant {
 	struct hs_extract_client *extract;
 	struct hs_intake *intake;
 	struct hs_embedder *embedder;
+
+	/* what requests hold; loop thread only */
+	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];
+	unsigned uploads;
+	size_t body_bytes;
 };
 
 /*
@@ -86,7 +96,7 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 /* Finish the workers' jobs, close, wipe the keys: safe on what is half open, and twice. The loop must run on. */
 void hs_tenant_close(struct hs_tenant *t);
 
-/* What `hisho status` shows of a tenant: counts and states, no content. Any thread. NULL out of memory. */
+/* What `hisho status` shows of a tenant: counts and states, no content. Loop thread. NULL out of memory. */
 json_t *hs_tenant_status(struct hs_tenant *t);
 
 /* A credential of this tenant as text (NULL: out of memory), and back (false: not a credential of ours). */
