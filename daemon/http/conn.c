@@ -347,11 +347,14 @@ void hs_http_conn_enter(struct connection *c)
 	c->depth++;
 }
 
-void hs_http_conn_leave(struct connection *c)
+static void on_tick(uv_timer_t *timer);
+
+/* Everything that a turn left to do, but the closing of a connection that is to be killed. */
+static bool finish_turn(struct connection *c)
 {
 	if (c->depth > 1 || c->closing) {
 		c->depth--;
-		return;
+		return false;
 	}
 	process(c);
 	flush(c);
@@ -365,8 +368,22 @@ void hs_http_conn_leave(struct connection *c)
 	}
 	set_reading(c);
 	c->depth--;
-	if (c->kill)
+	return c->kill;
+}
+
+void hs_http_conn_leave(struct connection *c)
+{
+	if (finish_turn(c))
 		close_now(c);
+}
+
+void hs_http_conn_leave_handler(struct connection *c)
+{
+	if (!finish_turn(c))
+		return;
+	uv_timer_t *tick = &c->server->tick;
+	c->deadline = 1; /* long past */
+	(void)uv_timer_start(tick, on_tick, 0, uv_timer_get_repeat(tick)); /* cannot fail with a callback */
 }
 
 /* Plain bytes arrived. */

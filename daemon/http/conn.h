@@ -92,6 +92,12 @@ struct hs_http_server {
 void hs_http_conn_enter(struct connection *c);
 void hs_http_conn_leave(struct connection *c); /* c may be gone after it */
 
+/*
+ * The same from inside a handler's call: c is not closed, and gone() is not called, before the loop's next turn. A handler's
+ * state never goes away under its feet.
+ */
+void hs_http_conn_leave_handler(struct connection *c);
+
 /* Put an answer's bytes towards the network. */
 void hs_http_conn_write(struct connection *c, const void *data, size_t len);
 

@@ -101,7 +101,7 @@ static int begin(struct hs_responder *r, const struct hs_msg_http_response *h)
 	}
 	if (rc < 0)
 		c->kill = true;
-	hs_http_conn_leave(c);
+	hs_http_conn_leave_handler(c);
 	return rc;
 }
 
@@ -124,7 +124,7 @@ static int content(struct hs_responder *r, const void *data, size_t len, bool la
 	c->over = last;
 	if (rc < 0)
 		c->kill = true;
-	hs_http_conn_leave(c);
+	hs_http_conn_leave_handler(c);
 	return rc;
 }
 
@@ -134,7 +134,7 @@ static void credit(struct hs_responder *r, size_t bytes)
 	hs_http_conn_enter(c);
 	hs_assert(bytes <= c->body_in);
 	c->body_in -= bytes;
-	hs_http_conn_leave(c);
+	hs_http_conn_leave_handler(c);
 }
 
 static size_t queued(const struct hs_responder *r)
@@ -152,7 +152,7 @@ static void abort_answer(struct hs_responder *r)
 	hs_http_conn_enter(c);
 	c->over = true;
 	c->kill = true;
-	hs_http_conn_leave(c);
+	hs_http_conn_leave_handler(c);
 }
 
 const struct hs_responder_ops hs_http_responder_ops = {begin, content, credit, queued, abort_answer};
