@@ -32,3 +32,12 @@ const struct hs_kernels *hs_kernels_choose(void)
 	(void)hs_kernels_list(list); /* at least one */
 	return list[0];
 }
+
+enum hs_form hs_form_of(enum hs_tensor_type type)
+{
+	switch (hs_quant_find(type)->block) {
+	case HS_K_BLOCK: return HS_FORM_256;
+	case HS_BLOCK: return HS_FORM_32;
+	default: return HS_FORM_FLOAT;
+	}
+}

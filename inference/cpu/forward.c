@@ -108,10 +108,13 @@ static size_t place(struct pass *p, uint8_t *start, size_t capacity, size_t long
 	p->sines = take(&at, capacity * (h->head_dim / 2) * f);
 	p->scores_stride = HS_ROUND16(longest);
 	p->scores = take(&at, hs_pool_threads(p->m->pool) * HS_QUERY_BLOCK * p->scores_stride * f);
-	p->acts.q = take(&at, capacity * widest);
-	p->acts.d = take(&at, capacity * widest / 32 * f);
-	p->acts.s32 = take(&at, capacity * widest / 32 * f);
-	p->acts.s16 = take(&at, capacity * widest / 16 * f);
+	p->acts.q32 = take(&at, capacity * widest);
+	p->acts.d32 = take(&at, capacity * widest / 32 * f);
+	p->acts.sums32 = take(&at, capacity * widest / 32 * sizeof(int16_t));
+	p->acts.q256 = take(&at, capacity * widest);
+	p->acts.d256 = take(&at, capacity * (widest / 256 + 1) * f);
+	p->acts.sums16k = take(&at, capacity * widest / 16 * sizeof(int16_t));
+	p->acts.sums32k = take(&at, capacity * widest / 32 * sizeof(int16_t));
 	return at.used;
 }
 
@@ -203,9 +206,9 @@ static uint32_t tokens_end(const struct pass *p, uint32_t chunk)
 	return HS_MIN((chunk + 1) * TOKENS_A_CHUNK, p->n);
 }
 
-static bool takes_codes(const struct hs_packed *w)
+static unsigned form(const struct hs_packed *w)
 {
-	return hs_quant_find(w->type)->block > 1;
+	return hs_form_of(w->type);
 }
 
 /* A job of up to three products of the same input. */
@@ -254,8 +257,10 @@ static struct products products_of(const struct pass *p)
 	return (struct products){.kernels = p->m->kernels, .tokens = p->n};
 }
 
-static void set_input(struct pass *p, const float *x, uint32_t columns)
+/* x is multiplied next, by weights that take these forms */
+static void set_input(struct pass *p, const float *x, uint32_t columns, unsigned forms)
 {
+	p->acts.forms = forms;
 	p->acts.x = x;
 	p->acts.columns = columns;
 	p->acts.stride = HS_ROUND32(columns);
@@ -278,12 +283,12 @@ static void prepare_chunk(void *arg, uint32_t chunk, unsigned worker)
 }
 
 /* The residual, normed where the architecture norms first, becomes what is multiplied next. */
-static bool prepare_residual(struct pass *p, const struct hs_norm_weights *norm)
+static bool prepare_residual(struct pass *p, const struct hs_norm_weights *norm, unsigned forms)
 {
 	bool pre = p->m->w->arch->has & HS_F_PRE_NORM;
 	p->norm = pre ? norm : NULL;
 	p->norm_x = p->x;
-	set_input(p, pre ? p->normed : p->x, p->m->w->hyper.n_embd);
+	set_input(p, pre ? p->normed : p->x, p->m->w->hyper.n_embd, forms);
 	return run_tokens(p, prepare_chunk);
 }
 
@@ -352,7 +357,8 @@ static bool run_attention(struct pass *p)
 	const struct hs_hyper *h = &p->m->w->hyper;
 	struct products job = products_of(p);
 	size_t kv = kv_stride(h);
-	if (!prepare_residual(p, &p->layer_weights->attn_norm))
+	if (!prepare_residual(p, &p->layer_weights->attn_norm,
+			      form(&p->layer->q) | form(&p->layer->k) | form(&p->layer->v)))
 		return false;
 	add_product(&job, &p->layer->q, &p->acts, p->q, query_stride(h), false);
 	add_product(&job, &p->layer->k, &p->acts, p->k, kv, false);
@@ -361,7 +367,7 @@ static bool run_attention(struct pass *p)
 	    !hs_pool_run(p->m->pool, attend_chunk, p, p->n_views * h->n_kv_heads, p->y))
 		return false;
 	p->norm = NULL;
-	set_input(p, p->attn, h->n_heads * h->head_dim);
+	set_input(p, p->attn, h->n_heads * h->head_dim, form(&p->layer->o));
 	job = products_of(p);
 	add_product(&job, &p->layer->o, &p->acts, p->x, embd_stride(h), true);
 	return run_tokens(p, prepare_chunk) && run_products(p, &job) && norm_residual(p, &p->layer_weights->attn_out_norm);
@@ -384,14 +390,15 @@ static bool run_ffn(struct pass *p)
 	const struct hs_hyper *h = &p->m->w->hyper;
 	struct products job = products_of(p);
 	size_t ff = HS_ROUND32(h->n_ff);
-	if (!prepare_residual(p, &p->layer_weights->ffn_norm))
+	if (!prepare_residual(p, &p->layer_weights->ffn_norm,
+			      form(&p->layer->up) | (p->layer_weights->gate ? form(&p->layer->gate) : 0)))
 		return false;
 	if (p->layer_weights->gate)
 		add_product(&job, &p->layer->gate, &p->acts, p->gate, ff, false);
 	add_product(&job, &p->layer->up, &p->acts, p->up, ff, false);
 	if (!run_products(p, &job))
 		return false;
-	set_input(p, p->up, h->n_ff);
+	set_input(p, p->up, h->n_ff, form(&p->layer->down));
 	job = products_of(p);
 	add_product(&job, &p->layer->down, &p->acts, p->x, embd_stride(h), true);
 	return run_tokens(p, activate_chunk) && run_products(p, &job) && norm_residual(p, &p->layer_weights->out_norm);
@@ -500,9 +507,8 @@ static bool run_head(struct pass *p, float *logits)
 	size_t last = (p->n - 1) * embd_stride(&w->hyper);
 	p->m->kernels->normalise(w->arch->norm, p->x + last, floats_of(w->final_norm.weight), floats_of(w->final_norm.bias),
 				 w->hyper.eps, w->hyper.n_embd, p->normed);
-	set_input(p, p->normed, w->hyper.n_embd);
-	if (takes_codes(&p->m->head))
-		p->m->kernels->quantise(&p->acts, 0);
+	set_input(p, p->normed, w->hyper.n_embd, form(&p->m->head));
+	p->m->kernels->quantise(&p->acts, 0);
 	struct products job = {.kernels = p->m->kernels, .tokens = 1};
 	add_product(&job, &p->m->head, &p->acts, logits, HS_ROUND32(w->hyper.n_vocab), false);
 	return run_products(p, &job);

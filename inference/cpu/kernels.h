@@ -1,6 +1,6 @@
 /*
  * The inner loops, one table a machine: `plain` (any), `avx2` (with FMA and F16C), `avx512` (with VNNI). Chosen once, at
- * run time. A table's results depend on its arguments only, never on how many tokens or rows went through one call.
+ * run time. Results depend on the arguments only: not on the table, nor on how many tokens or rows went through one call.
  */
 #ifndef HISHO_INFERENCE_KERNELS_H
 #define HISHO_INFERENCE_KERNELS_H
@@ -12,15 +12,29 @@
 #define HS_ROUND16(n) (((size_t)(n) + 15) & ~(size_t)15)
 #define HS_ROUND32(n) (((size_t)(n) + 31) & ~(size_t)31)
 
-/* What a matrix is multiplied by: tokens as floats, and as bytes with a scale every 32 columns. */
+/*
+ * What a matrix is multiplied by: tokens as floats, and as bytes that share a scale, as ggml quantises them, so that products
+ * agree with other engines' to the last bits. Weights in blocks of 32 take Q8_0's form (a scale of half precision every
+ * 32 columns), K blocks take Q8_K's (a float every 256).
+ */
+enum hs_form { HS_FORM_FLOAT = 0, HS_FORM_32 = 1, HS_FORM_256 = 2 }; /* bits */
+
 struct hs_acts {
 	uint32_t columns;
 	size_t stride;    /* a multiple of 32 */
 	const float *x;   /* (tokens, stride) */
-	int8_t *q;        /* (tokens, stride): x = d * q */
-	float *d;         /* (tokens, stride / 32) */
-	float *s32, *s16; /* d times the sum of 32, or of 16, of q */
+	unsigned forms;   /* what `quantise` fills */
+	int8_t *q32;      /* (tokens, stride): x = d q */
+	float *d32;       /* (tokens, stride / 32) */
+	int16_t *sums32;  /* (tokens, stride / 32): of q */
+	int8_t *q256;     /* (tokens, stride) */
+	float *d256;      /* (tokens, stride / 256) */
+	int16_t *sums16k; /* (tokens, stride / 16): of q256 */
+	int16_t *sums32k; /* (tokens, stride / 32) */
 };
+
+/* The form that a weight type is multiplied with. */
+enum hs_form hs_form_of(enum hs_tensor_type type);
 
 /* Where a product goes: y (tokens, stride), or added to what is there. */
 struct hs_product {

@@ -131,7 +131,7 @@ static void put_scales(uint8_t *out, const uint8_t *block, uint32_t r)
 	memcpy(out + 32 + 2 * r, block + 2, 2);
 	for (uint32_t g = 0; g < 8; g++) {
 		out[64 + 16 * g + r] = scales[g];
-		out[192 + 16 * g + r] = mins[g];
+		out[192 + 32 * (g / 2) + 2 * r + g % 2] = mins[g];
 	}
 }
 
@@ -159,7 +159,7 @@ static void put_q6_k(uint8_t *out, const uint8_t *block, uint32_t r)
 	hs_q6_k_codes(block, codes);
 	memcpy(out + 2 * r, block + HS_Q6_K_SCALES + 16, 2);
 	for (uint32_t g = 0; g < 16; g++)
-		out[32 + 16 * g + r] = block[HS_Q6_K_SCALES + g];
+		out[32 + 32 * (g / 2) + 2 * r + g % 2] = block[HS_Q6_K_SCALES + g];
 	for (uint32_t g = 0; g < 8; g++)
 		put_group(out + 288 + g * (2 * PLANE + NIBBLES), codes + g * HS_BLOCK, r, 6);
 }

@@ -10,9 +10,9 @@
  *   Q4_0  each group: half d[16], nibbles                      288 bytes      value d (code - 8)
  *   Q5_0  each group: half d[16], plane, nibbles               352            value d (code - 16)
  *   Q8_0  each group: half d[16], 8 chunks of bytes            544            value d (code - 128)
- *   Q4_K  each 256: half d[16], dmin[16], u8 scale[8][16], min[8][16], then 8 x nibbles          2368
+ *   Q4_K  each 256: half d[16], dmin[16], u8 scale[8][16], min[4][16][2], then 8 x nibbles       2368
  *   Q5_K  the same with 8 x (plane, nibbles)                   2880
- *   Q6_K  each 256: half d[16], s8 scale[16][16], then 8 x (2 planes, nibbles)                   3360
+ *   Q6_K  each 256: half d[16], s8 scale[8][16][2], then 8 x (2 planes, nibbles)                 3360
  *   F32, F16, BF16: columns of 16 values
  *
  * Rows past the last are zero.

@@ -3,8 +3,13 @@
  * kernels.c is compiled once for each; everything here is static.
  *
  *   vf   W floats             vi   W 32-bit lanes, each an integer or 4 bytes of one weight row
- *   dot(part, sum, w, a): in every lane, add the products of 4 unsigned bytes of w and 4 signed bytes of a. AVX2 has no
- *        instruction that adds them to 32 bits: its sums stay in `part`, 16 bits, until `flush`.
+ *   dot(part, w, a): in every lane, add the products of 4 unsigned bytes of w and 4 signed bytes of a. AVX2 has no
+ *        instruction that adds them to 32 bits: there `part` is two sums of 16 bits a lane until `settle`.
+ *   settle(part, scale, sum): sum += scale * part, lane by lane; part starts anew. The scales come from scale_u8, scale_one,
+ *        scale_first or scale_second only: on AVX2 they too are two numbers of 16 bits a lane.
+ *   pairs: two numbers of 16 bits a lane, for pair_dot(sum, pairs, two): sum += pairs[0] * two[0] + pairs[1] * two[1].
+ *
+ * Every word gives the same bits on the three machines, and sums have one order: 16 lanes, then those one after another.
  */
 #ifndef HISHO_INFERENCE_SIMD_H
 #define HISHO_INFERENCE_SIMD_H
@@ -120,6 +125,10 @@ INLINE vi vi_add(vi a, vi b)
 {
 	return _mm512_add_epi32(a, b);
 }
+INLINE vi vi_sub(vi a, vi b)
+{
+	return _mm512_sub_epi32(a, b);
+}
 #define vi_shr(a, n) _mm512_srli_epi32(a, n)
 #define vi_shl(a, n) _mm512_slli_epi32(a, n)
 INLINE vi vi_from_float(vf a)
@@ -135,15 +144,42 @@ INLINE int32_t vi_sum(vi a)
 	return _mm512_reduce_add_epi32(a);
 }
 
-INLINE void dot(vi *part, vi *sum, vi w, const int8_t *a)
+INLINE void dot(vi *part, vi w, const int8_t *a)
 {
-	(void)part;
-	*sum = _mm512_dpbusd_epi32(*sum, w, vi_set(load_i32(a)));
+	*part = _mm512_dpbusd_epi32(*part, w, vi_set(load_i32(a)));
 }
-INLINE void flush(vi *part, vi *sum)
+INLINE void settle(vi *part, vi scale, vi *sum)
 {
-	(void)part;
-	(void)sum;
+	*sum = vi_add(*sum, _mm512_mullo_epi32(*part, scale));
+	*part = vi_zero();
+}
+INLINE vi scale_one(void)
+{
+	return vi_set(1);
+}
+INLINE vi scale_u8(const uint8_t *p)
+{
+	return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
+}
+INLINE vi scale_first(vi pairs)
+{
+	return _mm512_srai_epi32(_mm512_slli_epi32(pairs, 16), 16);
+}
+INLINE vi scale_second(vi pairs)
+{
+	return _mm512_srai_epi32(pairs, 16);
+}
+INLINE vi pairs_u8(const uint8_t *p)
+{
+	return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)p));
+}
+INLINE vi pairs_s8(const uint8_t *p)
+{
+	return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+INLINE void pair_dot(vi *sum, vi pairs, const int16_t *two)
+{
+	*sum = vi_add(*sum, _mm512_madd_epi16(pairs, vi_set(load_i32(two))));
 }
 #define OFFSET8 128 /* 8-bit codes are taken as unsigned */
 INLINE vi code8(vi raw)
@@ -152,7 +188,7 @@ INLINE vi code8(vi raw)
 }
 INLINE void dot8(vi *sum, vi w, const int8_t *a)
 {
-	*sum = _mm512_dpbusd_epi32(*sum, w, vi_set(load_i32(a)));
+	dot(sum, w, a);
 }
 
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -249,6 +285,10 @@ INLINE vi vi_add(vi a, vi b)
 {
 	return _mm256_add_epi32(a, b);
 }
+INLINE vi vi_sub(vi a, vi b)
+{
+	return _mm256_sub_epi32(a, b);
+}
 #define vi_shr(a, n) _mm256_srli_epi32(a, n)
 #define vi_shl(a, n) _mm256_slli_epi32(a, n)
 INLINE vi vi_from_float(vf a)
@@ -267,15 +307,46 @@ INLINE int32_t vi_sum(vi a)
 	return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-INLINE void dot(vi *part, vi *sum, vi w, const int8_t *a)
+INLINE void dot(vi *part, vi w, const int8_t *a)
 {
-	(void)sum;
 	*part = _mm256_add_epi16(*part, _mm256_maddubs_epi16(w, vi_set(load_i32(a))));
 }
-INLINE void flush(vi *part, vi *sum)
+INLINE void settle(vi *part, vi scale, vi *sum)
 {
-	*sum = vi_add(*sum, _mm256_madd_epi16(*part, _mm256_set1_epi16(1)));
+	*sum = vi_add(*sum, _mm256_madd_epi16(*part, scale));
 	*part = vi_zero();
+}
+INLINE vi scale_one(void)
+{
+	return _mm256_set1_epi16(1);
+}
+INLINE vi scale_u8(const uint8_t *p)
+{
+	const vi twice = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1,
+					  7, -1, 7, -1);
+	int64_t eight;
+	memcpy(&eight, p, sizeof eight);
+	return _mm256_shuffle_epi8(_mm256_set1_epi64x(eight), twice);
+}
+INLINE vi scale_first(vi pairs)
+{
+	return vi_or(_mm256_and_si256(pairs, vi_set(0xffff)), _mm256_slli_epi32(pairs, 16));
+}
+INLINE vi scale_second(vi pairs)
+{
+	return vi_or(_mm256_andnot_si256(vi_set(0xffff), pairs), _mm256_srli_epi32(pairs, 16));
+}
+INLINE vi pairs_u8(const uint8_t *p)
+{
+	return _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)p));
+}
+INLINE vi pairs_s8(const uint8_t *p)
+{
+	return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
+}
+INLINE void pair_dot(vi *sum, vi pairs, const int16_t *two)
+{
+	*sum = vi_add(*sum, _mm256_madd_epi16(pairs, vi_set(load_i32(two))));
 }
 #define OFFSET8 0 /* 8-bit codes are taken as signed: unsigned ones would overflow 16 bits */
 INLINE vi code8(vi raw)
@@ -313,7 +384,7 @@ INLINE void vf_store(float *p, vf v)
 }
 INLINE vf vf_fma(vf a, vf b, vf c)
 {
-	return a * b + c;
+	return fmaf(a, b, c);
 }
 INLINE vf vf_max(vf a, vf b)
 {
@@ -380,6 +451,10 @@ INLINE vi vi_add(vi a, vi b)
 {
 	return a + b;
 }
+INLINE vi vi_sub(vi a, vi b)
+{
+	return a - b;
+}
 #define vi_shr(a, n) ((a) >> (n))
 #define vi_shl(a, n) ((a) << (n))
 INLINE vi vi_from_float(vf a)
@@ -395,18 +470,53 @@ INLINE int32_t vi_sum(vi a)
 	return (int32_t)a;
 }
 
-INLINE void dot(vi *part, vi *sum, vi w, const int8_t *a)
+INLINE void dot(vi *part, vi w, const int8_t *a)
 {
-	(void)part;
 	int32_t s = 0;
 	for (int i = 0; i < 4; i++)
 		s += (int32_t)(w >> 8 * i & 255) * a[i];
-	*sum += (uint32_t)s;
+	*part += (uint32_t)s;
 }
-INLINE void flush(vi *part, vi *sum)
+INLINE void settle(vi *part, vi scale, vi *sum)
 {
-	(void)part;
-	(void)sum;
+	*sum += *part * scale;
+	*part = 0;
+}
+INLINE vi scale_one(void)
+{
+	return 1;
+}
+INLINE vi scale_u8(const uint8_t *p)
+{
+	return *p;
+}
+INLINE int32_t low_half(vi pairs)
+{
+	return (int16_t)(pairs & 0xffff);
+}
+INLINE int32_t high_half(vi pairs)
+{
+	return (int16_t)(pairs >> 16);
+}
+INLINE vi scale_first(vi pairs)
+{
+	return (uint32_t)low_half(pairs);
+}
+INLINE vi scale_second(vi pairs)
+{
+	return (uint32_t)high_half(pairs);
+}
+INLINE vi pairs_u8(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 16;
+}
+INLINE vi pairs_s8(const uint8_t *p)
+{
+	return (uint16_t)(int8_t)p[0] | (uint32_t)(uint16_t)(int8_t)p[1] << 16;
+}
+INLINE void pair_dot(vi *sum, vi pairs, const int16_t *two)
+{
+	*sum += (uint32_t)(low_half(pairs) * two[0] + high_half(pairs) * two[1]);
 }
 #define OFFSET8 128
 INLINE vi code8(vi raw)
@@ -415,7 +525,7 @@ INLINE vi code8(vi raw)
 }
 INLINE void dot8(vi *sum, vi w, const int8_t *a)
 {
-	dot(NULL, sum, w, a);
+	dot(sum, w, a);
 }
 
 #endif
@@ -437,12 +547,14 @@ INLINE vf vf_div(vf a, vf b)
 	return a / b;
 }
 
-/* Horizontal sums and maxima in a fixed order. */
-INLINE float vf_sum(vf a)
+/* The sum of 16 lanes, one after another. */
+#define SUMS (16 / W)
+INLINE float vf_sum(const vf a[static SUMS])
 {
-	float lanes[W], s = 0;
-	vf_store(lanes, a);
-	for (int i = 0; i < W; i++)
+	float lanes[16], s = 0;
+	for (int i = 0; i < SUMS; i++)
+		vf_store(lanes + i * W, a[i]);
+	for (int i = 0; i < 16; i++)
 		s += lanes[i];
 	return s;
 }

@@ -1,4 +1,4 @@
-/* Each kernel of each table against sums in double of the very numbers that it was given. */
+/* Each kernel of each table against sums in double of the very numbers that it was given, and bit for bit against the others. */
 #include "inference/cpu/kernels.h"
 
 #include "tests/unit/inference/tiny.h"
@@ -9,8 +9,9 @@
 #define STRIDE 512
 
 struct input {
-	float x[TOKENS * STRIDE], d[TOKENS * STRIDE / 32], s32[TOKENS * STRIDE / 32], s16[TOKENS * STRIDE / 16];
-	int8_t q[TOKENS * STRIDE];
+	float x[TOKENS * STRIDE], d32[TOKENS * STRIDE / 32], d256[TOKENS * STRIDE / 256];
+	int8_t q32[TOKENS * STRIDE], q256[TOKENS * STRIDE];
+	int16_t sums32[TOKENS * STRIDE / 32], sums16k[TOKENS * STRIDE / 16], sums32k[TOKENS * STRIDE / 32];
 	struct hs_acts acts;
 };
 
@@ -21,9 +22,26 @@ static struct input *make_input(struct tiny_maker *k, uint32_t columns)
 	for (uint32_t t = 0; t < TOKENS; t++)
 		for (uint32_t c = 0; c < columns && t != 3; c++) /* the fourth token is all zero */
 			in->x[t * STRIDE + c] = tiny_uniform(k) * (float)(1 + t);
-	in->acts = (struct hs_acts){
-	    .columns = columns, .stride = STRIDE, .x = in->x, .q = in->q, .d = in->d, .s32 = in->s32, .s16 = in->s16};
+	in->acts = (struct hs_acts){.columns = columns,
+				    .stride = STRIDE,
+				    .x = in->x,
+				    .forms = HS_FORM_32 | (columns % 256 ? 0 : HS_FORM_256),
+				    .q32 = in->q32,
+				    .d32 = in->d32,
+				    .sums32 = in->sums32,
+				    .q256 = in->q256,
+				    .d256 = in->d256,
+				    .sums16k = in->sums16k,
+				    .sums32k = in->sums32k};
 	return in;
+}
+
+static int sum_of(const int8_t *q, int n)
+{
+	int sum = 0;
+	for (int i = 0; i < n; i++)
+		sum += q[i];
+	return sum;
 }
 
 static void test_quantise(void **state)
@@ -31,27 +49,33 @@ static void test_quantise(void **state)
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
 	struct tiny_maker k = {.rng = 5};
-	struct input *in = make_input(&k, STRIDE);
-	for (size_t i = 0; i < n_tables; i++)
-		for (uint32_t t = 0; t < TOKENS; t++) {
+	struct input *in = make_input(&k, STRIDE), *first = malloc(sizeof *first);
+	assert_non_null(first);
+	for (size_t i = 0; i < n_tables; i++) {
+		for (uint32_t t = 0; t < TOKENS; t++)
 			tables[i]->quantise(&in->acts, t);
-			for (uint32_t c = 0; c < STRIDE; c++) {
-				size_t at = t * STRIDE + c;
-				float d = in->d[at / 32];
-				assert_true(fabsf(d * (float)in->q[at] - in->x[at]) <= 0.501f * d);
-			}
-			for (uint32_t c = 0; c < STRIDE; c += 16) {
-				size_t at = t * STRIDE + c;
-				int sum = 0;
-				for (uint32_t j = 0; j < 16; j++)
-					sum += in->q[at + j];
-				assert_true(in->s16[at / 16] == in->d[at / 32] * (float)sum);
-			}
+		for (size_t at = 0; at < TOKENS * STRIDE; at++) {
+			float d = in->d32[at / 32], dk = in->d256[at / 256];
+			/* the scale is rounded to half precision: 2^-11 of up to 127 steps */
+			assert_true(fabsf(d * (float)in->q32[at] - in->x[at]) <= 0.57f * d);
+			assert_true(fabsf(dk * (float)in->q256[at] - in->x[at]) <= 0.501f * dk);
 		}
+		for (size_t at = 0; at < TOKENS * STRIDE; at += 32) {
+			assert_int_equal(in->sums32[at / 32], sum_of(in->q32 + at, 32));
+			assert_int_equal(in->sums32k[at / 32], sum_of(in->q256 + at, 32));
+			assert_int_equal(in->sums16k[at / 16], sum_of(in->q256 + at, 16));
+			assert_int_equal(in->sums16k[at / 16 + 1], sum_of(in->q256 + at + 16, 16));
+		}
+		if (i == 0)
+			*first = *in;
+		assert_memory_equal(first, in, offsetof(struct input, acts));
+	}
+	free(first);
 	free(in);
 }
 
-static void check_multiply(const struct hs_kernels *kernels, enum hs_tensor_type type, bool add)
+/* ret_y (TOKENS * 64): the products of rows and tokens, for comparing tables */
+static void check_multiply(const struct hs_kernels *kernels, enum hs_tensor_type type, bool add, float *y)
 {
 	const struct hs_quant *q = hs_quant_find(type);
 	struct tiny_maker k = {.rng = 99 + type};
@@ -74,8 +98,8 @@ static void check_multiply(const struct hs_kernels *kernels, enum hs_tensor_type
 	struct input *in = make_input(&k, columns);
 	for (uint32_t i = 0; i < TOKENS; i++)
 		kernels->quantise(&in->acts, i);
-	static float y[TOKENS * 64], w[512];
-	for (size_t i = 0; i < HS_ARRAY_LEN(y); i++)
+	static float w[512];
+	for (size_t i = 0; i < TOKENS * 64; i++)
 		y[i] = 2;
 	const struct hs_product product = {.w = &p, .a = &in->acts, .y = y, .stride = 64, .add = add};
 	kernels->multiply(&product, 0, 2, 0, 11);
@@ -87,7 +111,9 @@ static void check_multiply(const struct hs_kernels *kernels, enum hs_tensor_type
 			double sum = (double)bias[r] + (add ? 2 : 0), size = 1;
 			for (uint32_t c = 0; c < columns; c++) {
 				size_t at = n * STRIDE + c;
-				double x = q->block == 1 ? (double)in->x[at] : (double)in->d[at / 32] * in->q[at];
+				double x = q->block == 1    ? (double)in->x[at]
+					   : q->block == 32 ? (double)in->d32[at / 32] * in->q32[at]
+							    : (double)in->d256[at / 256] * in->q256[at];
 				sum += (double)w[c] * x;
 				size += fabs((double)w[c] * x);
 			}
@@ -105,11 +131,60 @@ static void test_multiply(void **state)
 						    HS_Q8_0, HS_Q4_K, HS_Q5_K, HS_Q6_K};
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
-	for (size_t i = 0; i < n_tables; i++)
-		for (size_t k = 0; k < HS_ARRAY_LEN(types); k++) {
-			check_multiply(tables[i], types[k], false);
-			check_multiply(tables[i], types[k], true);
+	static float first[TOKENS * 64], y[TOKENS * 64];
+	for (size_t k = 0; k < HS_ARRAY_LEN(types); k++)
+		for (size_t i = 0; i < n_tables; i++) {
+			check_multiply(tables[i], types[k], false, y);
+			check_multiply(tables[i], types[k], true, y);
+			if (i == 0)
+				memcpy(first, y, sizeof y);
+			assert_memory_equal(first, y, sizeof y);
 		}
+}
+
+/* Grouped heads, causal, a head_dim that is no multiple of 16, more queries than a block. */
+static void test_attend(void **state)
+{
+	enum { DIM = 24, GROUP = 3, KEYS = 70, N = 11, HEAD = GROUP * DIM };
+	const struct hs_kernels *tables[3];
+	size_t n_tables = hs_kernels_list(tables);
+	struct tiny_maker k = {.rng = 8};
+	static float q[N * HEAD], out[N * HEAD + 16], first[N * HEAD + 16], scores[HS_QUERY_BLOCK * 96];
+	static uint16_t keys[80 * DIM], values[80 * 32];
+	for (size_t i = 0; i < HS_ARRAY_LEN(q); i++)
+		q[i] = tiny_uniform(&k) * 3;
+	for (uint32_t at = 0; at < KEYS; at++)
+		for (uint32_t c = 0; c < DIM; c++) {
+			keys[at / 16 * DIM * 16 + 16 * c + at % 16] = hs_half_from_float(tiny_uniform(&k) * 2);
+			values[at * 32 + c] = hs_half_from_float(tiny_uniform(&k));
+		}
+	const struct hs_attention a = {.q = q, .out = out, .stride = HEAD, .head_dim = DIM, .group = GROUP, .keys = keys,
+				       .values = values, .visible = KEYS - N + 1, .causal = true, .scores = scores,
+				       .scores_stride = 96};
+	for (size_t i = 0; i < n_tables; i++) {
+		memset(out, 0, sizeof out);
+		tables[i]->attend(&a, 0, N);
+		for (uint32_t t = 0; t < N; t++)
+			for (uint32_t h = 0; h < GROUP; h++) {
+				double weight[KEYS], total = 0, want[DIM] = {0};
+				uint32_t n = a.visible + t;
+				for (uint32_t at = 0; at < n; at++) {
+					double s = 0;
+					for (uint32_t c = 0; c < DIM; c++)
+						s += (double)q[t * HEAD + h * DIM + c] *
+						     (double)hs_half_to_float(keys[at / 16 * DIM * 16 + 16 * c + at % 16]);
+					total += weight[at] = exp(s / sqrt(DIM));
+				}
+				for (uint32_t at = 0; at < n; at++)
+					for (uint32_t c = 0; c < DIM; c++)
+						want[c] += weight[at] / total * (double)hs_half_to_float(values[at * 32 + c]);
+				for (uint32_t c = 0; c < DIM; c++)
+					assert_true(fabs(want[c] - (double)out[t * HEAD + h * DIM + c]) < 1e-5);
+			}
+		if (i == 0)
+			memcpy(first, out, sizeof out);
+		assert_memory_equal(first, out, sizeof out);
+	}
 }
 
 static void test_activate(void **state)
@@ -118,6 +193,7 @@ static void test_activate(void **state)
 	size_t n_tables = hs_kernels_list(tables);
 	for (size_t i = 0; i < n_tables; i++) {
 		float silu[1024], gelu[1024], gate[1024];
+		static float first[2][1024];
 		for (int k = 0; k < 1024; k++) {
 			gate[k] = gelu[k] = (float)(k - 512) / 24;
 			silu[k] = 2;
@@ -129,6 +205,12 @@ static void test_activate(void **state)
 			assert_true(fabs((double)silu[k] - 2 * v / (1 + exp(-v))) < 1e-5);
 			assert_true(fabs((double)gelu[k] - 0.5 * v * (1 + erf(v / sqrt(2)))) < 5e-6);
 		}
+		if (i == 0) {
+			memcpy(first[0], silu, sizeof silu);
+			memcpy(first[1], gelu, sizeof gelu);
+		}
+		assert_memory_equal(first[0], silu, sizeof silu);
+		assert_memory_equal(first[1], gelu, sizeof gelu);
 	}
 }
 
@@ -137,7 +219,7 @@ static void test_normalise(void **state)
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
 	struct tiny_maker k = {.rng = 1};
-	float x[100], weight[100], bias[100], y[100];
+	float x[100], weight[100], bias[100], y[100], first[100][2][100];
 	for (int i = 0; i < 100; i++) {
 		x[i] = 3 + tiny_uniform(&k);
 		weight[i] = tiny_uniform(&k);
@@ -156,6 +238,9 @@ static void test_normalise(void **state)
 					double want = ((double)x[c] - mean) / sqrt(square + 1e-3) * (double)weight[c];
 					assert_true(fabs((double)y[c] - want - (kind ? (double)bias[c] : 0)) < 2e-5);
 				}
+				if (i == 0)
+					memcpy(first[n - 1][kind], y, n * sizeof *y);
+				assert_memory_equal(first[n - 1][kind], y, n * sizeof *y);
 			}
 }
 
@@ -164,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_quantise),
 	    cmocka_unit_test(test_multiply),
+	    cmocka_unit_test(test_attend),
 	    cmocka_unit_test(test_activate),
 	    cmocka_unit_test(test_normalise),
 	};
