@@ -78,7 +78,8 @@ int hs_cli_usage(const struct hs_verb *verb, const char *why);
 int hs_cli_fail(const struct hs_cli *cli, const struct hs_err *err);
 
 /* The verbs. */
-extern const struct hs_verb hs_verb_ask, hs_verb_audit, hs_verb_docs, hs_verb_eval, hs_verb_ingest, hs_verb_init, hs_verb_model,
-	hs_verb_policy, hs_verb_seal, hs_verb_search, hs_verb_sender, hs_verb_status, hs_verb_tenant, hs_verb_token, hs_verb_user;
+extern const struct hs_verb hs_verb_ask, hs_verb_audit, hs_verb_docs, hs_verb_eval, hs_verb_feedback,
+	hs_verb_ingest, hs_verb_init, hs_verb_model, hs_verb_policy, hs_verb_seal, hs_verb_search, hs_verb_sender, hs_verb_status,
+	hs_verb_tenant, hs_verb_token, hs_verb_user;
 
 #endif

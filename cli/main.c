@@ -11,7 +11,7 @@
 static const struct hs_verb *const verbs[] = {
 	&hs_verb_init,   &hs_verb_status, &hs_verb_tenant, &hs_verb_user,  &hs_verb_token,
 	&hs_verb_sender, &hs_verb_policy, &hs_verb_ingest, &hs_verb_seal,  &hs_verb_docs,
-	&hs_verb_search, &hs_verb_ask,    &hs_verb_audit,  &hs_verb_model, &hs_verb_eval,
+	&hs_verb_search, &hs_verb_ask,    &hs_verb_feedback, &hs_verb_audit, &hs_verb_model, &hs_verb_eval,
 };
 
 static int help(FILE *out)

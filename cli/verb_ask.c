@@ -75,10 +75,33 @@ static int on_event(void *ctx, json_t *event)
 	return 0;
 }
 
+/* "last" is the conversation that was used last; the page and this program share them. */
+static int find_conversation(const struct hs_cli *cli, const char *which, json_t **ret, struct hs_err *err)
+{
+	if (strcmp(which, "last") != 0) {
+		*ret = json_string(which);
+		return 0;
+	}
+	HS_REPLY_AUTO reply = {0};
+	int rc = hs_call_person(cli, "GET", "/v1/conversations?limit=1", NULL, &reply, err);
+	if (rc < 0)
+		return rc;
+	json_t *id = json_object_get(json_array_get(json_object_get(reply.json, "data"), 0), "id");
+	if (!json_is_string(id))
+		return hs_fail(err, ENOENT, "cli.conversation", HS_N_("there is no conversation to go on with; begin one with "
+								      "--conversation new"), "%s", which);
+	*ret = json_incref(id);
+	return 0;
+}
+
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
 	uint32_t max_tokens = 0;
-	const struct hs_option options[] = {{"max-tokens", HS_OPTION_COUNT, &max_tokens, HS_N_("longest answer")}};
+	const char *conversation = NULL;
+	const struct hs_option options[] = {
+		{"max-tokens", HS_OPTION_COUNT, &max_tokens, HS_N_("longest answer")},
+		{"conversation", HS_OPTION_STRING, &conversation, HS_N_("keep it in a conversation: new, last or an id")},
+	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_ask, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;
@@ -90,6 +113,17 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		(void)json_object_set_new(body, "max_tokens", json_integer(max_tokens)); /* absent means the default */
 	struct hs_err err = HS_ERR_INIT;
 	struct answer a = {.cli = cli};
+	if (body && conversation) {
+		json_t *id = NULL;
+		if (find_conversation(cli, conversation, &id, &err) < 0) {
+			json_decref(body);
+			return hs_cli_fail(cli, &err);
+		}
+		if (json_object_set_new(body, "hisho", json_pack("{s:o}", "conversation", id)) < 0) {
+			json_decref(body);
+			body = NULL;
+		}
+	}
 	if (!body)
 		(void)hs_fail(&err, EINVAL, "cli.question", HS_N_("the question is not UTF-8"), "%s", "");
 	if (!body || hs_call_person_stream(cli, "/v1/chat/completions", body, on_event, &a, &err) < 0) {

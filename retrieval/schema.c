@@ -121,11 +121,48 @@ static const char *const version_1[] = {
 	"INSERT INTO meta VALUES('commit_seq', 0), ('clock_high', 0)",
 };
 
+/*
+ * Version 2: conversations have routes. Version 1 made their tables and no program of it wrote a row, so they are made anew:
+ * `bytes` for the limits; no `deleted` (a deleted conversation's rows go at once); what was cited is found by version, so
+ * that purging a document blanks the sentences that rest on it.
+ */
+static const char *const version_2[] = {
+	"DROP TABLE feedback",
+	"DROP TABLE citations",
+	"DROP TABLE answers",
+	"DROP TABLE messages",
+	"DROP TABLE conversations",
+
+	"CREATE TABLE conversations("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, public TEXT NOT NULL UNIQUE, user TEXT NOT NULL, title TEXT NOT NULL,"
+	" bytes INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL)",
+	"CREATE INDEX conversations_user ON conversations(user, updated)",
+	"CREATE INDEX conversations_updated ON conversations(updated)",
+	"CREATE TABLE messages("
+	" id INTEGER PRIMARY KEY AUTOINCREMENT, public TEXT NOT NULL UNIQUE, conversation INTEGER NOT NULL"
+	" REFERENCES conversations(id) ON DELETE CASCADE, role INTEGER NOT NULL, text TEXT NOT NULL, created INTEGER NOT NULL)",
+	"CREATE INDEX messages_conversation ON messages(conversation, id)",
+	"CREATE TABLE answers("
+	" message INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE, request TEXT NOT NULL, model TEXT NOT NULL,"
+	" outcome INTEGER NOT NULL, audit_seq INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL,"
+	" hash BLOB NOT NULL)",
+	"CREATE TABLE citations("
+	" message INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE, number INTEGER NOT NULL, answer_start INTEGER NOT NULL,"
+	" answer_end INTEGER NOT NULL, document TEXT NOT NULL, version TEXT NOT NULL, start INTEGER NOT NULL,"
+	" end INTEGER NOT NULL, page INTEGER NOT NULL, PRIMARY KEY(message, answer_start)) WITHOUT ROWID",
+	"CREATE INDEX citations_version ON citations(version)",
+	"CREATE TABLE feedback("
+	" message INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE, user TEXT NOT NULL, value INTEGER NOT NULL,"
+	" reason TEXT NOT NULL, comment TEXT NOT NULL, share INTEGER NOT NULL, created INTEGER NOT NULL)",
+	"CREATE INDEX feedback_created ON feedback(created, message)",
+};
+
 static const struct {
 	const char *const *statements;
 	size_t count;
 } migrations[HS_SCHEMA_VERSION] = {
 	{version_1, HS_ARRAY_LEN(version_1)},
+	{version_2, HS_ARRAY_LEN(version_2)},
 };
 
 static int read_pragma(sqlite3 *db, const char *sql, int64_t *ret, struct hs_err *err)

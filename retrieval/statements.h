@@ -13,13 +13,13 @@ struct hs_statements {
 	struct hs_statement {
 		const char *sql; /* its address is its name: a string literal or constant */
 		sqlite3_stmt *st;
-	} items[64];
+	} items[128];
 	size_t count;
 };
 
 void hs_statements_finish(struct hs_statements *c);
 
-/* The statement of a literal, reset and without bindings. NULL with err filled. The cache holds 64 different ones. */
+/* The statement of a literal, reset and without bindings. NULL with err filled. The cache holds 128 different ones. */
 sqlite3_stmt *hs_statement(struct hs_statements *c, const char *sql, struct hs_err *err) HS_MUST_CHECK;
 
 /* Bind by a format: i int64, t const char *, b const void * and size_t, n NULL. Bytes must live until the statement is done. */

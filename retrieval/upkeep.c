@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "retrieval/conversations.h"
 #include "retrieval/internal.h"
 #include "retrieval/schema.h"
 
@@ -299,9 +300,11 @@ static int purge_chunks(struct hs_store *s, struct hs_err *err)
 /* Versions of deleted documents, versions replaced long ago, documents without versions; then blobs that nothing names. */
 static int purge_rows(struct hs_store *s, int64_t keep_since, struct blobs *blobs, struct hs_err *err)
 {
-	int rc = hs_execute(&s->statements, err, "DELETE FROM versions WHERE (replaced <> 0 AND replaced < ?1) OR document IN"
-			    " (SELECT id FROM documents WHERE deleted <> 0)", "i", keep_since);
+	int rc = hs_conversations_blank(s, keep_since, err);
 
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "DELETE FROM versions WHERE (replaced <> 0 AND replaced < ?1) OR document IN"
+				" (SELECT id FROM documents WHERE deleted <> 0)", "i", keep_since);
 	if (rc == 0)
 		rc = hs_sql_exec(s->db, "DELETE FROM documents WHERE deleted <> 0", err);
 	if (rc < 0)

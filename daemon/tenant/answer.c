@@ -294,6 +294,7 @@ int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char *
 		*ret_text = hs_arena_strndup(a->arena, (const char *)a->released.data + at, a->released.len - at);
 		if (!*ret_text)
 			return -ENOMEM;
+		a->spans[a->n_citations] = (struct hs_answer_span){(uint32_t)(at + (at > 0)), (uint32_t)a->released.len};
 		*ret_citation = c;
 		a->n_citations++;
 		a->outcome = quote ? HS_OUTCOME_EXTRACTED : HS_OUTCOME_ANSWERED;

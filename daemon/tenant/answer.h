@@ -29,6 +29,9 @@ struct hs_answer {
 	size_t sentence_start, sentence_end; /* of offered: the sentence under judgement */
 	struct hs_buf released;
 	struct hs_cited citations[HS_ANSWER_CITATIONS_MAX];
+	struct hs_answer_span {
+		uint32_t at, to; /* bytes of released */
+	} spans[HS_ANSWER_CITATIONS_MAX]; /* of the sentence that each citation stands behind, its mark included */
 	size_t n_citations;
 	bool quotable; /* without a model, the documents' own sentences may answer */
 	struct hs_quote {

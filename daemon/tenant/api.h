@@ -18,6 +18,13 @@ int hs_api_models(struct hs_exchange *x);
 int hs_api_chat(struct hs_exchange *x);
 int hs_api_search(struct hs_exchange *x);
 
+/* api_conversations.c */
+int hs_api_conversations(struct hs_exchange *x, struct hs_read_context *c);
+int hs_api_conversation(struct hs_exchange *x, struct hs_read_context *c);
+int hs_api_conversation_delete(struct hs_exchange *x, struct hs_write_context *c);
+int hs_api_feedback(struct hs_exchange *x, struct hs_write_context *c);
+int hs_api_feedback_list(struct hs_exchange *x, struct hs_read_context *c);
+
 /* api_documents.c */
 int hs_api_documents(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_submit(struct hs_exchange *x, struct hs_write_context *c);

@@ -9,7 +9,8 @@
  *                                               '--(quotes)--checked, released ---'
  *
  * RECORDING writes the audit record of exactly the passages that the prompt holds; only then is anything shown. CLOSING
- * records the hash of what was released. Whatever state it is in, a client that goes away ends it: infer is cancelled at
+ * records the hash of what was released. Where the request names a conversation (chat_kept.c), RETRIEVING begins with its
+ * last question, and the two records are written in one transaction with the question and with the answer. Whatever state it is in, a client that goes away ends it: infer is cancelled at
  * once, and the closing record says so. The work on threads runs as jobs of the exchange, one at a time.
  */
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include "daemon/tenant/answer.h"
 #include "daemon/tenant/api.h"
 #include "daemon/tenant/chat_events.h"
+#include "daemon/tenant/chat_kept.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/prompt.h"
 #include "daemon/tenant/retrieve.h"
@@ -41,6 +43,8 @@ struct chat {
 	struct hs_chat_request request;
 	struct hs_id id;
 	int64_t created;
+	const char *model; /* in the arena */
+	struct hs_kept kept; /* in what conversation, if any */
 
 	struct hs_answer answer;
 	struct hs_buf arrived; /* text that came while a sentence is checked: the reader thread has the answer then */
@@ -49,6 +53,7 @@ struct chat {
 	bool generated;                 /* infer has nothing more to say */
 	struct hs_msg_done counts;
 	uint64_t recorded;              /* seq of the question's audit record */
+	uint8_t hash[HS_AUDIT_CHAIN_LEN]; /* of what was released, when it ended */
 
 	struct hs_verdict verdict; /* of the sentence that is being checked */
 	struct hs_err failed;      /* what ended it before its end */
@@ -65,8 +70,9 @@ static struct chat *chat_of(struct hs_exchange *x)
 
 static struct hs_chat_head head_of(const struct chat *c)
 {
-	const char *model = hs_infer_client_models(c->x->tenant->infer)->generator;
-	return (struct hs_chat_head){.id = c->id.s, .model = *model ? model : "hisho-extract", .created_ms = c->created};
+	bool kept = *c->kept.conversation.s;
+	return (struct hs_chat_head){.id = c->id.s, .model = c->model, .created_ms = c->created,
+				     .conversation = kept ? c->kept.conversation.s : NULL, .message = kept ? c->kept.answer.s : NULL};
 }
 
 static void advance(struct chat *c);
@@ -137,21 +143,42 @@ static void finish_answer(struct chat *c)
 	free_chat(c);
 }
 
-static int record_answer(struct hs_exchange *x, struct hs_write_context *w)
+static void tell_answer(struct hs_exchange *x, uint8_t hash[static HS_AUDIT_CHAIN_LEN])
 {
 	struct chat *c = chat_of(x);
-	uint8_t hash[HS_AUDIT_CHAIN_LEN];
-	hs_answer_hash(&c->answer, hash);
-	static const char *const outcomes[] = {"not_found", "answered", "extracted", "failed"};
 	hs_exchange_audit(x, "answer", c->id.s, c->failed.num || x->gone ? HS_AUDIT_FAILED : HS_AUDIT_ALLOWED);
 	x->entry.about = c->recorded;
 	x->entry.request = c->id.s;
 	x->entry.answer_hash = hash;
 	x->entry.reason = c->why;
-	x->entry.detail = outcomes[c->answer.outcome];
-	int rc = hs_exchange_append_audit(x, NULL);
-	x->entry.answer_hash = NULL;
-	return rc;
+	x->entry.detail = hs_outcome_name(c->answer.outcome);
+}
+
+static int keep_answer(struct hs_exchange *x, struct hs_write_context *w)
+{
+	struct chat *c = chat_of(x);
+	const struct hs_chat_head head = head_of(c);
+	tell_answer(x, c->hash);
+	return hs_kept_answer(&c->kept, x, &c->answer, &head, &c->counts, c->recorded, c->hash);
+}
+
+static int record_answer(struct hs_exchange *x, struct hs_write_context *w)
+{
+	struct chat *c = chat_of(x);
+	hs_answer_hash(&c->answer, c->hash);
+	int rc = 0;
+	if (*c->kept.conversation.s) {
+		rc = hs_exchange_transaction(x, w, keep_answer, NULL);
+		if (rc == 0)
+			return 0;
+		c->failed = x->err; /* it cannot be kept: the record says so, and the client is told */
+		(void)hs_fail_errno(&c->failed, rc, "conversation.keep", c->id.s); /* keeps the story where one was told */
+		c->why = c->failed.code;
+		c->answer.outcome = HS_OUTCOME_FAILED;
+	}
+	tell_answer(x, c->hash);
+	int recorded = hs_exchange_append_audit(x, NULL);
+	return rc < 0 ? rc : recorded;
 }
 
 static void answer_recorded(struct hs_exchange *x, int rc)
@@ -319,7 +346,7 @@ static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const str
 
 /* --- the question's record, then the evidence --- */
 
-static int record_question(struct hs_exchange *x, struct hs_write_context *w)
+static int tell_question(struct hs_exchange *x, struct hs_write_context *w)
 {
 	struct chat *c = chat_of(x);
 	struct hs_answer *a = &c->answer;
@@ -341,7 +368,16 @@ static int record_question(struct hs_exchange *x, struct hs_write_context *w)
 	x->entry.keep_query = x->tenant->keep_queries;
 	x->entry.chunks = chunks;
 	x->entry.n_chunks = a->n_evidence;
-	return hs_exchange_append_audit(x, &c->recorded);
+	return *c->kept.conversation.s ? hs_kept_question(&c->kept, x, c->request.question) : 0;
+}
+
+static int record_question(struct hs_exchange *x, struct hs_write_context *w)
+{
+	struct chat *c = chat_of(x);
+	if (*c->kept.conversation.s)
+		return hs_exchange_transaction(x, w, tell_question, &c->recorded);
+	int rc = tell_question(x, w);
+	return rc < 0 ? rc : hs_exchange_append_audit(x, &c->recorded);
 }
 
 static void question_recorded(struct hs_exchange *x, int rc)
@@ -473,6 +509,34 @@ static struct hs_exchange **find_place(struct hs_exchange *x)
 	return own < HS_TENANT_CHATS_PER_USER_MAX ? place : NULL;
 }
 
+static int look_up(struct hs_exchange *x, struct hs_read_context *r)
+{
+	struct chat *c = chat_of(x);
+	return hs_kept_follow(&c->kept, x, r, &c->request);
+}
+
+static void looked_up(struct hs_exchange *x, int rc)
+{
+	struct chat *c = chat_of(x);
+	if (rc == 0 && !c->failed.num) {
+		c->retrieval.text = c->request.search;
+		rc = hs_retrieve(&c->retrieval);
+	}
+	if (rc < 0 || c->failed.num)
+		fail(c, rc < 0 ? rc : -ECANCELED, &x->err);
+}
+
+/* One question at a time: what is kept alternates. */
+static bool being_answered(const struct hs_exchange *x, const struct hs_id *conversation)
+{
+	for (size_t i = 0; i < HS_TENANT_CHATS_MAX; i++) {
+		struct hs_exchange *other = x->tenant->chats[i];
+		if (other && other != x && strcmp(chat_of(other)->kept.conversation.s, conversation->s) == 0)
+			return true;
+	}
+	return false;
+}
+
 int hs_api_chat(struct hs_exchange *x)
 {
 	struct hs_exchange **place = find_place(x);
@@ -485,6 +549,15 @@ int hs_api_chat(struct hs_exchange *x)
 	if (rc < 0) {
 		free(c);
 		return rc;
+	}
+	const char *model = hs_infer_client_models(x->tenant->infer)->generator;
+	model = *model ? model : "hisho-extract";
+	c->model = hs_arena_strndup(x->arena, model, strlen(model));
+	c->kept = hs_kept_of(&c->request);
+	if (*c->kept.conversation.s && being_answered(x, &c->kept.conversation)) {
+		hs_chat_request_finish(&c->request);
+		free(c);
+		return hs_fail(&x->err, EBUSY, "conversation.busy", HS_N_("Wait until the question before is answered."), "%s", x->path);
 	}
 	c->x = x;
 	c->place = place;
@@ -500,9 +573,9 @@ int hs_api_chat(struct hs_exchange *x)
 	x->handler_state = &c->retrieval;
 	x->on_gone = gone;
 	hs_exchange_hold(x);
-	rc = start_ticking(c);
+	rc = c->model ? start_ticking(c) : -ENOMEM;
 	if (rc == 0)
-		rc = hs_retrieve(&c->retrieval);
+		rc = hs_kept_before(&c->kept) ? hs_exchange_on_reader(x, look_up, looked_up) : hs_retrieve(&c->retrieval);
 	if (rc < 0)
 		free_chat(c);
 	return rc;

@@ -6,7 +6,7 @@
 
 const char hs_not_found_text[] = "資料には記載がありません";
 
-static const char *outcome_name(enum hs_outcome outcome)
+const char *hs_outcome_name(enum hs_outcome outcome)
 {
 	switch (outcome) {
 	case HS_OUTCOME_NOT_FOUND: return "not_found";
@@ -84,7 +84,8 @@ static json_t *chunk(const struct hs_chat_head *head, json_t *delta, const char 
 int hs_chat_event_evidence(struct hs_buf *out, const struct hs_chat_head *head, const struct hs_cited *evidence, size_t n)
 {
 	return append_event(out, chunk(head, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL,
-				       json_pack("{s:o}", "evidence", cited_list(evidence, n))));
+				       json_pack("{s:o, s:s*, s:s*}", "evidence", cited_list(evidence, n), "conversation",
+						 head->conversation, "message", head->message)));
 }
 
 int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text,
@@ -97,7 +98,7 @@ int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, 
 int hs_chat_event_end(struct hs_buf *out, const struct hs_chat_head *head, enum hs_outcome outcome, const char *finish_reason,
 		      const struct hs_chat_usage *usage)
 {
-	int rc = append_event(out, chunk(head, json_object(), finish_reason, json_pack("{s:s}", "outcome", outcome_name(outcome))));
+	int rc = append_event(out, chunk(head, json_object(), finish_reason, json_pack("{s:s}", "outcome", hs_outcome_name(outcome))));
 	if (rc == 0 && usage)
 		rc = append_event(out, json_pack("{s:s, s:s, s:I, s:s, s:[], s:o}", "id", head->id, "object",
 						 "chat.completion.chunk", "created", (json_int_t)(head->created_ms / 1000),
@@ -126,12 +127,13 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 		  size_t n_citations, const struct hs_cited *evidence, size_t n_evidence, enum hs_outcome outcome,
 		  const char *finish_reason, const struct hs_chat_usage *usage)
 {
-	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s}, s:s}], s:o, s:{s:o, s:o, s:s}}", "id", head->id,
-					  "object", "chat.completion", "created", (json_int_t)(head->created_ms / 1000), "model",
+	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s}, s:s}], s:o, s:{s:o, s:o, s:s, s:s*, s:s*}}", "id",
+					  head->id, "object", "chat.completion", "created", (json_int_t)(head->created_ms / 1000), "model",
 					  head->model, "choices", "index", 0, "message", "role", "assistant", "content", text,
 					  "finish_reason", finish_reason, "usage", usage_json(usage), "hisho", "citations",
 					  cited_list(citations, n_citations), "evidence", cited_list(evidence, n_evidence),
-					  "outcome", outcome_name(outcome)));
+					  "outcome", hs_outcome_name(outcome), "conversation", head->conversation, "message",
+					  head->message));
 }
 
 unsigned hs_error_status(const struct hs_err *err)
@@ -140,9 +142,9 @@ unsigned hs_error_status(const struct hs_err *err)
 		const char *code;
 		unsigned status;
 	} named[] = {
-		{"auth.refused", 401},   {"auth.missing", 401},      {"request.method", 405}, {"request.media_type", 415},
-		{"request.busy", 429},   {"submission.known", 200},  {"request.route", 404},  {"model.none", 503},
-		{"tenant.sealed", 503},  {"submission.replayed", 409},
+		{"auth.refused", 401},  {"auth.missing", 401},        {"request.method", 405},     {"request.media_type", 415},
+		{"request.busy", 429},  {"submission.known", 200},    {"request.route", 404},      {"model.none", 503},
+		{"tenant.sealed", 503}, {"submission.replayed", 409}, {"conversation.limit", 409}, {"conversation.full", 409},
 	};
 	for (size_t i = 0; i < HS_ARRAY_LEN(named); i++) {
 		if (strcmp(err->code, named[i].code) == 0)

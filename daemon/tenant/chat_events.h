@@ -1,8 +1,8 @@
 /*
  * What a chat answer looks like on the wire: OpenAI's objects, with one extension field `hisho` (docs/api.md).
  *
- * Streamed, each event is one server-sent event. The first carries the evidence and no text; then one event a released
- * sentence, with its citations; the last carries finish_reason, what became of the answer, and usage where it was asked.
+ * Streamed, each event is one server-sent event. The first carries the evidence, where the answer is kept, and no text;
+ * then one event a released sentence, with its citations; the last carries finish_reason, what became of the answer, and usage where it was asked.
  */
 #ifndef HISHO_DAEMON_TENANT_CHAT_EVENTS_H
 #define HISHO_DAEMON_TENANT_CHAT_EVENTS_H
@@ -30,10 +30,14 @@ enum hs_outcome { /* of an answer */
 	HS_OUTCOME_FAILED = 3,
 };
 
+/* "answered", ... as the API names it; "failed" for what is none of them. */
+const char *hs_outcome_name(enum hs_outcome outcome);
+
 struct hs_chat_head { /* the same in every event of one answer */
 	const char *id;    /* "ans_..." */
 	const char *model;
 	int64_t created_ms;
+	const char *conversation, *message; /* where the answer is kept, and as what; NULL where it is not */
 };
 
 struct hs_chat_usage {

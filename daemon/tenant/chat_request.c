@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -68,6 +70,33 @@ static int take_bool(const json_t *v, const char *name, bool *ret, struct hs_err
 	return 0;
 }
 
+/* What OpenAI's API has no word for. */
+static int take_extension(const json_t *v, struct hs_chat_request *r, struct hs_err *err)
+{
+	const char *name;
+	json_t *value;
+	if (json_is_null(v))
+		return 0;
+	if (!json_is_object(v))
+		return unsupported(err, "hisho");
+	json_object_foreach((json_t *)v, name, value) {
+		const char *text = json_string_value(value);
+		if (strcmp(name, "conversation") != 0)
+			return unsupported(err, "hisho");
+		if (json_is_null(value))
+			continue;
+		r->fresh = text && strcmp(text, "new") == 0;
+		if (r->fresh)
+			r->conversation = hs_id_new("cnv_");
+		else if (text && hs_id_valid(text, json_string_length(value), "cnv_"))
+			memcpy(r->conversation.s, text, HS_ID_LEN + 1);
+		else
+			return hs_fail(err, EINVAL, "request.parameter",
+				       HS_N_("Give the id of one of your conversations, or new."), "hisho.conversation");
+	}
+	return 0;
+}
+
 static int take_parameter(const char *name, json_t *v, struct hs_chat_request *r, struct hs_err *err)
 {
 	double number;
@@ -78,6 +107,8 @@ static int take_parameter(const char *name, json_t *v, struct hs_chat_request *r
 		r->model = strdup(json_string_value(v));
 		return r->model ? 0 : -ENOMEM;
 	}
+	if (strcmp(name, "hisho") == 0)
+		return take_extension(v, r, err);
 	if (strcmp(name, "stream") == 0)
 		return take_bool(v, name, &r->stream, err);
 	if (strcmp(name, "stream_options") == 0) {
@@ -196,17 +227,22 @@ static int take_messages(const json_t *messages, struct hs_chat_request *r, stru
 		return -ENOMEM;
 	if (r->question[strspn(r->question, " \t\r\n")] == '\0')
 		return bad_messages(err, "content");
-	if (previous.len > 0 && hs_question_refers_back(r->question)) {
-		int rc = hs_buf_append_str(&previous, "\n");
-		if (rc == 0)
-			rc = hs_buf_append_str(&previous, r->question);
-		if (rc == 0) {
-			r->search = take_text(&previous);
-			return r->search ? 0 : -ENOMEM;
-		}
-	}
-	r->search = strdup(r->question);
-	return r->search ? 0 : -ENOMEM;
+	const char *before = hs_buf_cstr(&previous);
+	return before ? hs_chat_request_follow(r, before) : -ENOMEM;
+}
+
+int hs_chat_request_follow(struct hs_chat_request *r, const char *previous)
+{
+	char *search = NULL;
+	if (!*previous || !hs_question_refers_back(r->question))
+		search = strdup(r->question);
+	else if (asprintf(&search, "%s\n%s", previous, r->question) < 0)
+		search = NULL;
+	if (!search)
+		return -ENOMEM;
+	free_text(&r->search);
+	r->search = search;
+	return 0;
 }
 
 bool hs_question_refers_back(const char *question)

@@ -274,18 +274,16 @@ static int keep_witness(struct hs_exchange *x)
 	return rc < 0 ? hs_fail_errno(&x->err, rc, "audit.witness", x->tenant->name) : 0;
 }
 
-/* One transaction: judged again, done, recorded, committed. The record is on disk before the change is. */
-static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
+int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
+			    int (*write)(struct hs_exchange *, struct hs_write_context *), uint64_t *ret_seq)
 {
 	struct hs_store *store = x->tenant->store;
+	uint64_t seq = 0;
+	x->audited = false;
 	int rc = hs_store_begin(store, &x->err);
 	if (rc < 0)
 		return rc;
-	if (x->route->gate != HS_GATE_OPEN && x->who.kind != HS_CREDENTIAL_PEER)
-		rc = hs_principal_recheck(hs_store_db(store), &x->who, hs_now_ms());
-	if (rc == 0)
-		rc = x->route->write(x, c);
-	uint64_t seq = 0;
+	rc = write(x, c);
 	if (rc == 0 && x->audited)
 		rc = hs_exchange_append_audit(x, &seq);
 	if (rc == 0 && seq)
@@ -299,7 +297,23 @@ static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 		x->entry.about = seq;
 		hs_ignore(hs_exchange_append_audit(x, NULL)); /* the caller is told of the failure either way */
 	}
+	if (rc == 0 && ret_seq)
+		*ret_seq = seq;
 	return rc;
+}
+
+/* Judged again, then done. */
+static int write_for_route(struct hs_exchange *x, struct hs_write_context *c)
+{
+	int rc = 0;
+	if (x->route->gate != HS_GATE_OPEN && x->who.kind != HS_CREDENTIAL_PEER)
+		rc = hs_principal_recheck(hs_store_db(x->tenant->store), &x->who, hs_now_ms());
+	return rc < 0 ? rc : x->route->write(x, c);
+}
+
+static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
+{
+	return hs_exchange_transaction(x, c, write_for_route, NULL);
 }
 
 static int run_audit(struct hs_exchange *x, struct hs_write_context *c)

@@ -148,6 +148,13 @@ int hs_exchange_recheck(struct hs_exchange *x) HS_MUST_CHECK;
 /* Write x->entry now, on the writer thread: synced when it returns. Otherwise hs_exchange_audit does it before release. */
 int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq) HS_MUST_CHECK;
 
+/*
+ * On the writer thread, one transaction: write (which may ask for an audit record), record, commit. The record is on disk
+ * before the change is. *ret_seq (or NULL): the record's sequence, 0 for none; untouched on failure.
+ */
+int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
+			    int (*write)(struct hs_exchange *, struct hs_write_context *), uint64_t *ret_seq) HS_MUST_CHECK;
+
 extern const struct hs_route hs_routes[];
 extern const size_t hs_n_routes;
 

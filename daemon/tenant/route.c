@@ -12,6 +12,11 @@ const struct hs_route hs_routes[] = {
 	{"POST", "/v1/chat/completions", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .body_max = HS_CHAT_BODY_MAX, .start = hs_api_chat},
 	{"POST", "/v1/search", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .body_max = 64 * 1024, .start = hs_api_search},
 
+	{"GET", "/v1/conversations", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_conversations},
+	{"GET", "/v1/conversations/{}", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_conversation},
+	{"DELETE", "/v1/conversations/{}", HS_GATE_SCOPE, HS_SCOPE_ASK, .write = hs_api_conversation_delete},
+	{"POST", "/v1/messages/{}/feedback", HS_GATE_SCOPE, HS_SCOPE_ASK, .body_max = 16 * 1024, .write = hs_api_feedback},
+
 	{"GET", "/v1/documents", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_documents},
 	{"POST", "/v1/documents", HS_GATE_LOCAL, HS_SCOPE_INGEST, .body_max = HS_SUBMISSION_MAX, .write = hs_api_submit},
 	{"GET", "/v1/documents/{}/source", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_source},
@@ -33,6 +38,7 @@ const struct hs_route hs_routes[] = {
 	{"POST", "/v1/admin/policy", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_policy_apply},
 	{"GET", "/v1/admin/explain", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_explain},
 	{"GET", "/v1/admin/documents", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_admin_documents},
+	{"GET", "/v1/admin/feedback", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_feedback_list},
 	{"GET", "/v1/admin/audit", HS_GATE_LOCAL, HS_SCOPE_AUDIT, .read = hs_api_audit},
 	{"GET", "/v1/admin/status", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .start = hs_api_status},
 };

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "crypto/blob.h"
 #include "daemon/child.h"
+#include "retrieval/conversations.h"
 
 #define PURGE_AT_LEAST_MS (24 * 60 * 60 * 1000LL)
 
@@ -30,6 +31,8 @@ static void run(struct hs_job *job, void *context)
 	struct hs_tenant *t = u->tenant;
 	struct hs_store_progress p;
 	u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
+	if (u->rc == 0 && !u->more)
+		u->rc = hs_conversations_expire(t->store, hs_now_ms() - HS_CONVERSATIONS_KEPT_MS, &u->more, &u->err);
 	hs_store_progress(t->store, &p);
 	/* Also where nothing was deleted meanwhile: what was kept for its time grows old by itself. */
 	if (u->rc == 0 && !u->more && (p.dirty > 0 || hs_now_ms() - u->purged >= PURGE_AT_LEAST_MS)) {

@@ -9,6 +9,7 @@
 
 #define HS_UPKEEP_MS 20000
 #define HS_VERSIONS_KEPT_MS (365LL * 24 * 60 * 60 * 1000) /* replaced versions stay readable that long, for stored citations */
+#define HS_CONVERSATIONS_KEPT_MS (365LL * 24 * 60 * 60 * 1000) /* from when they were last used */
 
 struct hs_upkeep;
 

@@ -89,6 +89,12 @@ static void test_sentences_wait_for_their_end(void **state)
 	assert_true(citation->start >= 100 && citation->end <= hit.end && citation->start < citation->end);
 	assert_false(hs_answer_next(&f.answer, true));
 	assert_int_equal(f.answer.outcome, HS_OUTCOME_ANSWERED);
+	const struct hs_answer_span *last = &f.answer.spans[f.answer.n_citations - 1]; /* the sentence with its mark, no line end */
+	assert_int_equal(last->to, strlen(hs_answer_text(&f.answer)));
+	assert_memory_equal(hs_answer_text(&f.answer) + last->to - 3, "[1]", 3);
+	assert_int_equal(f.answer.spans[0].at, 0);
+	for (size_t i = 1; i < f.answer.n_citations; i++)
+		assert_int_equal(f.answer.spans[i].at, f.answer.spans[i - 1].to + 1);
 	end(&f);
 }
 

@@ -32,6 +32,7 @@ static void test_events_are_openai_chunks(void **state)
 	json_t *evidence = json_array_get(json_object_get(json_object_get(j, "hisho"), "evidence"), 0);
 	assert_string_equal(json_string_value(json_object_get(evidence, "document")), "doc_a");
 	assert_int_equal(json_integer_value(json_object_get(evidence, "page")), 2);
+	assert_null(json_object_get(json_object_get(j, "hisho"), "conversation")); /* it is kept in none */
 	json_decref(j);
 
 	assert_int_equal(hs_chat_event_sentence(&b, &head, "上限は1万円です。[1]", &cited, 1), 0);
@@ -64,6 +65,23 @@ static void test_whole_answer(void **state)
 	json_decref(j);
 }
 
+static void test_where_an_answer_is_kept_is_told(void **state)
+{
+	const struct hs_chat_head kept = {.id = "ans_x", .model = "hisho", .conversation = "cnv_a", .message = "msg_b"};
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	HS_BUF_AUTO whole = HS_BUF_INIT;
+	assert_int_equal(hs_chat_event_evidence(&b, &kept, NULL, 0), 0);
+	const struct hs_chat_usage none = {0, 0};
+	assert_int_equal(hs_chat_whole(&whole, &kept, "", NULL, 0, NULL, 0, HS_OUTCOME_NOT_FOUND, "stop", &none), 0);
+	json_t *events[] = {next_event(&b), json_loadb((const char *)whole.data, whole.len, 0, NULL)};
+	for (size_t i = 0; i < HS_ARRAY_LEN(events); i++) {
+		const json_t *more = json_object_get(events[i], "hisho");
+		assert_string_equal(json_string_value(json_object_get(more, "conversation")), "cnv_a");
+		assert_string_equal(json_string_value(json_object_get(more, "message")), "msg_b");
+		json_decref(events[i]);
+	}
+}
+
 static void test_errors_have_a_status_and_a_code(void **state)
 {
 	struct hs_err err = HS_ERR_INIT;
@@ -90,6 +108,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_events_are_openai_chunks),
 		cmocka_unit_test(test_whole_answer),
+		cmocka_unit_test(test_where_an_answer_is_kept_is_told),
 		cmocka_unit_test(test_errors_have_a_status_and_a_code),
 		cmocka_unit_test(test_a_full_buffer_is_told),
 	};

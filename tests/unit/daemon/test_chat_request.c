@@ -45,6 +45,38 @@ static void test_short_questions_take_the_turn_before(void **state)
 	assert_false(hs_question_refers_back("出張旅費の申請期限はいつですか"));
 }
 
+static void test_a_conversation_is_named_or_nothing_is_kept(void **state)
+{
+#define IN(conversation) "{\"messages\":[{\"role\":\"user\",\"content\":\"日当は\"}],\"hisho\":" conversation "}"
+	struct hs_chat_request r;
+	const char *plain[] = {IN("{}"), IN("null"), IN("{\"conversation\":null}")};
+	for (size_t i = 0; i < HS_ARRAY_LEN(plain); i++) {
+		assert_int_equal(hs_chat_request_parse(plain[i], strlen(plain[i]), &r, NULL), 0);
+		assert_string_equal(r.conversation.s, "");
+		hs_chat_request_finish(&r);
+	}
+	const char *fresh = IN("{\"conversation\":\"new\"}");
+	assert_int_equal(hs_chat_request_parse(fresh, strlen(fresh), &r, NULL), 0);
+	assert_true(r.fresh && hs_id_valid(r.conversation.s, HS_ID_LEN, "cnv_"));
+	hs_chat_request_finish(&r);
+
+	const char *known = IN("{\"conversation\":\"cnv_aaaaaaaaaaaaaaaaaaaaaaaaaa\"}");
+	assert_int_equal(hs_chat_request_parse(known, strlen(known), &r, NULL), 0);
+	assert_false(r.fresh);
+	assert_string_equal(r.conversation.s, "cnv_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+	assert_int_equal(hs_chat_request_follow(&r, "海外出張について"), 0);
+	assert_string_equal(r.search, "海外出張について\n日当は");
+	assert_int_equal(hs_chat_request_follow(&r, ""), 0);
+	assert_string_equal(r.search, "日当は");
+	hs_chat_request_finish(&r);
+
+	assert_refused(IN("{\"conversation\":\"doc_aaaaaaaaaaaaaaaaaaaaaaaaaa\"}"), "request.parameter", "hisho.conversation");
+	assert_refused(IN("{\"conversation\":7}"), "request.parameter", "hisho.conversation");
+	assert_refused(IN("{\"memory\":true}"), "request.unsupported_parameter", "hisho");
+	assert_refused(IN("[]"), "request.unsupported_parameter", "hisho");
+#undef IN
+}
+
 static void test_what_cannot_be_honoured_is_named(void **state)
 {
 	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[]}", "request.unsupported_parameter", "tools");
@@ -78,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_the_openai_client_sends),
 		cmocka_unit_test(test_short_questions_take_the_turn_before),
+		cmocka_unit_test(test_a_conversation_is_named_or_nothing_is_kept),
 		cmocka_unit_test(test_what_cannot_be_honoured_is_named),
 		cmocka_unit_test(test_bad_bodies),
 	};
