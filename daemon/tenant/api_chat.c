@@ -10,8 +10,9 @@
  *
  * RECORDING writes the audit record of exactly the passages that the prompt holds; only then is anything shown. CLOSING
  * records the hash of what was released. Where the request names a conversation (chat_kept.c), RETRIEVING begins with its
- * last question, and the two records are written in one transaction with the question and with the answer. Whatever state it is in, a client that goes away ends it: infer is cancelled at
- * once, and the closing record says so. The work on threads runs as jobs of the exchange, one at a time.
+ * last question, and the two records are written in one transaction with the question and with the answer. Whatever state
+ * it is in, a client that goes away ends it: infer is cancelled at once, and the closing record says so. The work on threads
+ * runs as jobs of the exchange, one at a time.
  */
 #include <errno.h>
 #include <string.h>

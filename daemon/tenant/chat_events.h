@@ -2,7 +2,8 @@
  * What a chat answer looks like on the wire: OpenAI's objects, with one extension field `hisho` (docs/api.md).
  *
  * Streamed, each event is one server-sent event. The first carries the evidence, where the answer is kept, and no text;
- * then one event a released sentence, with its citations; the last carries finish_reason, what became of the answer, and usage where it was asked.
+ * then one event a released sentence, with its citations; the last carries finish_reason, what became of the answer, and
+ * usage where it was asked.
  */
 #ifndef HISHO_DAEMON_TENANT_CHAT_EVENTS_H
 #define HISHO_DAEMON_TENANT_CHAT_EVENTS_H
