@@ -1,4 +1,4 @@
-/* Writes an audit log of each kind of record into a folder, for audit_format.py to decode from the page alone. */
+/* Writes an audit log of each kind of record into a folder, for 11-audit-format.py to decode from the page alone. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

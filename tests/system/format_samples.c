@@ -1,5 +1,5 @@
 /*
- * Writes one of each of the storage formats into the folder that it is given, for formats.py to decode: a root secret, a
+ * Writes one of each of the storage formats into the folder that it is given, for 10-formats.py to decode: a root secret, a
  * keyring, a database with its log as a kill would leave them, a blob, a manifest with its sealed document.
  */
 #include <fcntl.h>

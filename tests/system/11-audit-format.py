@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Decode an audit log and its mark from docs/formats/audit.md alone, and compare with what was written.
 
-usage: audit_format.py AUDIT_SAMPLE       (the program that writes one)
+audit_sample, a program of the build, writes one.
 
 Nothing here calls Hisho's code: BLAKE2b and HMAC are Python's, XChaCha20-Poly1305 is libsodium's through ctypes.
 """
@@ -11,9 +11,10 @@ import hashlib
 import hmac
 import struct
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from appliance import BUILD
 
 sodium = ctypes.CDLL(ctypes.util.find_library("sodium") or "libsodium.so.23")
 assert sodium.sodium_init() >= 0
@@ -57,9 +58,9 @@ def entry(plain):
     return principal.decode(), action.decode(), obj.decode(), decision, [f for f in fields if f[0]]
 
 
-def main(program):
+def main():
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([program, folder], check=True)
+        subprocess.run([BUILD / "tests" / "system" / "audit_sample", folder], check=True)
         log, mark = (Path(folder) / "audit.log").read_bytes(), (Path(folder) / "audit.log.mark").read_bytes()
     assert log[:8] == b"HSaudit1" and struct.unpack_from("<II", log, 8) == (1, 128)
     created, tenant_len = struct.unpack_from("<qI", log, 32)
@@ -113,4 +114,4 @@ def main(program):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Every page's text of real PDFs is found.
 
 Runs hisho-extract-pdf as hishod does, over its channels, on each PDF of $HISHO_DATA/allganize10/pdf, decodes what comes back by

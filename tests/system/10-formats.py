@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Decode the storage formats from docs/formats/{keyring,page,blob,manifest}.md alone, and compare with what was put in.
 
-usage: formats.py FORMAT_SAMPLES       (the program that writes one of each)
+format_samples, a program of the build, writes one of each.
 
 Nothing here calls Hisho's code: BLAKE2b is Python's, XChaCha20-Poly1305 and Ed25519 are libsodium's through ctypes, the decoded
 database is opened with Python's own SQLite, the sealed document with the age program where there is one.
@@ -13,9 +13,10 @@ import shutil
 import sqlite3
 import struct
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from appliance import BUILD
 
 sodium = ctypes.CDLL(ctypes.util.find_library("sodium") or "libsodium.so.23")
 assert sodium.sodium_init() >= 0
@@ -202,7 +203,7 @@ def submission(folder, tenant_id):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run([sys.argv[1], name], check=True)
+        subprocess.run([BUILD / "tests" / "system" / "format_samples", name], check=True)
         epoch, tenants = keyring((folder / "keyring").read_bytes(), (folder / "root").read_bytes())
         assert epoch == 2 and [t[0] for t in tenants] == ["shoji"]
         _, ident, uuid, generation, key = tenants[0]
