@@ -45,7 +45,7 @@ static int send_pair(const struct hs_cli *cli, const char *base, struct hs_err *
 	if (rc == 0)
 		rc = hs_submit(cli, &manifest, &ciphertext, job, sizeof job, err);
 	if (rc == 0)
-		printf("%s\n", job);
+		printf("%s\n", *job ? job : _("known: it was handed in before, and nothing changes"));
 	return rc;
 }
 

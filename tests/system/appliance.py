@@ -44,17 +44,18 @@ class CommandFailed(Exception):
 
 
 class Appliance:
-    def __init__(self, generator=None, embedder=None):
+    def __init__(self, generator=None, embedder=None, listen="127.0.0.1:0", hosts=()):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="hisho-system-"))
         self.state = self.dir / "state"
         self.generator, self.embedder = generator, embedder
+        self.init = ["--listen", listen, *(part for name in hosts for part in ("--host", name))]
         self.process = None
         self.tokens = {}
         self.log_path = self.dir / "log"
 
     def __enter__(self):
         try:
-            self.hisho("init", "--listen", "127.0.0.1:0")
+            self.hisho("init", *self.init)
             if self.embedder and self.embedder.suffix == ".bin":
                 imported = self.state / "models" / "embedder.gguf"
                 self.hisho("model", "import", self.embedder, imported)
