@@ -48,7 +48,8 @@ static void fill_info(struct hs_model *m)
 	i->n_vocab = h->n_vocab;
 	i->context = h->context;
 	i->n_params = m->weights->n_params;
-	i->encoder = !m->weights->arch->causal;
+	i->encoder = h->pool != HS_POOL_NONE;
+	i->n_labels = h->n_labels;
 	for (size_t k = 0; k < hs_gguf_tensor_count(m->gguf); k++)
 		i->file_bytes += hs_gguf_tensor_at(m->gguf, k)->bytes;
 }
@@ -186,7 +187,7 @@ static int tokenize_text(const struct hs_model *m, const char *text, size_t len,
 int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, uint32_t n_texts, hs_yield_fn yield, void *arg,
 	     float *out)
 {
-	if (!m->info.encoder || m->info.context < 3 || n_texts > TEXTS_MAX)
+	if (!m->info.encoder || m->info.n_labels || m->info.context < 3 || n_texts > TEXTS_MAX)
 		return -EINVAL;
 	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
 	struct hs_tok_ids text_ids = {0};

@@ -23,11 +23,12 @@ struct hs_model_options {
 };
 
 struct hs_model_info {
-	char architecture[32]; /* "qwen2", "llama", "bert" */
+	char architecture[32]; /* a row of docs/models.md: "qwen2", "llama" */
 	char name[128];
 	uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_vocab, context;
 	uint64_t n_params, file_bytes;
-	bool encoder; /* embeds, does not generate */
+	bool encoder;      /* embeds or scores, does not generate */
+	uint32_t n_labels; /* of a classifier, which scores; 0: embeds */
 };
 
 int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret,

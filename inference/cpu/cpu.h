@@ -8,16 +8,18 @@
 #include "inference/cpu/pool.h"
 
 struct hs_cpu_layer {
-	struct hs_packed q, k, v, o, gate, up, down; /* with their biases; gate zeroed where there is none */
+	/* With their biases; zeroed where there is none. gate, up and down hold all experts, one after the other. */
+	struct hs_packed q, k, v, o, router, gate, up, down;
 };
 
 struct hs_backend_model {
 	const struct hs_weights *w;
 	const struct hs_kernels *kernels;
 	struct hs_pool *pool;
-	struct hs_cpu_layer *layers; /* (n_layers) */
-	struct hs_packed head;       /* zeroed for encoders */
-	double *frequencies;         /* (head_dim / 2) radians a position */
+	struct hs_cpu_layer *layers;   /* (n_layers) */
+	struct hs_packed head;         /* zeroed for encoders */
+	struct hs_packed cls, cls_out; /* of a classifier */
+	double *frequencies;           /* (2, head_dim / 2) radians a position, of layers that see far and near */
 };
 
 /* As the backend's open, with the kernels given: tests run each table. */

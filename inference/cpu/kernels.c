@@ -65,26 +65,63 @@ static void quantise(struct hs_acts *a, uint32_t token)
 		quantise_256(a, token);
 }
 
-/* Turn a row of n scores to weights whose sum is returned; zero from n to `end` (multiples of 16 are readable). */
-static float soften(float *scores, uint32_t n, uint32_t end)
+/* cap tanh(v / cap), as 1 - 2 / (e^2u + 1) */
+INLINE vf soft_cap(vf v, float cap)
 {
-	uint32_t own_end = (uint32_t)HS_ROUND16(n);
-	for (uint32_t i = n; i < own_end; i++)
+	vf u = vf_exp(vf_mul(v, vf_set(2 / cap)));
+	return vf_mul(vf_sub(vf_set(1), vf_div(vf_set(2), vf_add(u, vf_set(1)))), vf_set(cap));
+}
+
+/* The positions that a query sees, of those from `start` to `end` (multiples of 16) that its block computes. */
+struct span {
+	uint32_t from, to;
+};
+
+INLINE struct span span_of(const struct hs_attention *a, uint32_t token)
+{
+	uint32_t own = a->origin + token, reach = a->causal ? a->window - 1 : a->window / 2;
+	struct span s = {.from = 0, .to = a->causal ? own + 1 : a->visible};
+	if (a->window) {
+		s.from = own > reach ? own - reach : 0;
+		if (!a->causal && s.to - own > reach + 1)
+			s.to = own + reach + 1;
+	}
+	return s;
+}
+
+/*
+ * Turn a row of scores to weights whose sum (with the sink's weight) is returned; zero outside the span. The sum is taken by
+ * places, so it does not depend on where the row starts.
+ */
+static float soften(float *scores, struct span s, uint32_t start, uint32_t end, const float *sink)
+{
+	uint32_t own_start = s.from & ~15u, own_end = (uint32_t)HS_ROUND16(s.to);
+	for (uint32_t i = own_start; i < s.from; i++)
 		scores[i] = -INFINITY;
-	vf most = vf_set(-INFINITY), sum[SUMS];
+	for (uint32_t i = s.to; i < own_end; i++)
+		scores[i] = -INFINITY;
+	vf most = vf_set(sink ? *sink : -INFINITY), sum[SUMS];
 	for (int i = 0; i < SUMS; i++)
 		sum[i] = vf_zero();
-	for (uint32_t i = 0; i < own_end; i += W)
+	for (uint32_t i = own_start; i < own_end; i += W)
 		most = vf_max(most, vf_load(scores + i));
 	vf top = vf_set(vf_most(most));
-	for (uint32_t i = 0; i < own_end; i += W)
+	for (uint32_t i = own_start; i < own_end; i += W)
 		vf_store(scores + i, vf_exp(vf_sub(vf_load(scores + i), top)));
-	for (uint32_t i = n; i < end; i++)
+	for (uint32_t i = start; i < s.from; i++)
 		scores[i] = 0;
-	for (uint32_t i = 0; i < own_end; i += 16)
+	for (uint32_t i = s.to; i < end; i++)
+		scores[i] = 0;
+	for (uint32_t i = own_start; i < own_end; i += 16)
 		for (int k = 0; k < SUMS; k++)
 			sum[k] = vf_add(sum[k], vf_load(scores + i + (size_t)k * W));
-	return vf_sum(sum);
+	float total = vf_sum(sum);
+	if (sink) {
+		float lanes[W];
+		vf_store(lanes, vf_exp(vf_sub(vf_set(*sink), top)));
+		total += lanes[0];
+	}
+	return total;
 }
 
 /* n queries of consecutive numbers (token * group + head) from `first`. */
@@ -92,17 +129,20 @@ INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t fir
 {
 	const float *q[BLOCK];
 	float *out[BLOCK], inverse[BLOCK];
-	uint32_t visible[BLOCK], longest = 0;
+	struct span spans[BLOCK];
+	uint32_t start = UINT32_MAX, longest = 0;
 	for (int i = 0; i < n; i++) {
 		uint32_t token = (first + (uint32_t)i) / a->group, head = (first + (uint32_t)i) % a->group;
 		q[i] = a->q + token * a->stride + (size_t)head * a->head_dim;
 		out[i] = a->out + token * a->stride + (size_t)head * a->head_dim;
-		visible[i] = a->causal ? a->visible + token : a->visible;
-		longest = visible[i] > longest ? visible[i] : longest;
+		spans[i] = span_of(a, token);
+		start = spans[i].from < start ? spans[i].from : start;
+		longest = spans[i].to > longest ? spans[i].to : longest;
 	}
 	uint32_t end = (uint32_t)HS_ROUND16(longest);
-	const vf scale = vf_set(1 / sqrtf((float)a->head_dim));
-	for (uint32_t at = 0; at < end; at += W) {
+	start &= ~15u;
+	const vf scale = vf_set(a->scale);
+	for (uint32_t at = start; at < end; at += W) {
 		const uint16_t *k = a->keys + (size_t)(at / 16) * a->head_dim * 16 + at % 16;
 		vf acc[BLOCK];
 		for (int i = 0; i < n; i++)
@@ -112,17 +152,20 @@ INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t fir
 			for (int i = 0; i < n; i++)
 				acc[i] = vf_fma(vf_set(q[i][c]), key, acc[i]);
 		}
-		for (int i = 0; i < n; i++)
-			vf_store(a->scores + i * a->scores_stride + at, vf_mul(acc[i], scale));
+		for (int i = 0; i < n; i++) {
+			vf score = vf_mul(acc[i], scale);
+			vf_store(a->scores + i * a->scores_stride + at, a->cap > 0 ? soft_cap(score, a->cap) : score);
+		}
 	}
 	for (int i = 0; i < n; i++)
-		inverse[i] = 1 / soften(a->scores + i * a->scores_stride, visible[i], end);
+		inverse[i] = 1 / soften(a->scores + i * a->scores_stride, spans[i], start, end,
+					a->sinks ? &a->sinks[(first + (uint32_t)i) % a->group] : NULL);
 	size_t value_stride = HS_ROUND16(a->head_dim);
 	for (uint32_t c = 0; c < a->head_dim; c += W) {
 		vf acc[BLOCK];
 		for (int i = 0; i < n; i++)
 			acc[i] = vf_zero();
-		for (uint32_t at = 0; at < longest; at++) {
+		for (uint32_t at = start; at < longest; at++) {
 			vf value = vf_from_half(a->values + at * value_stride + c);
 			for (int i = 0; i < n; i++)
 				acc[i] = vf_fma(vf_set(a->scores[i * a->scores_stride + at]), value, acc[i]);
@@ -202,13 +245,45 @@ INLINE vf gelu(vf v)
 	return vf_sub(vf_max(v, vf_zero()), vf_mul(vf_mul(vf_abs(v), tail), vf_set(0.5f)));
 }
 
+/* x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is the tanh form of gelu */
+INLINE vf gelu_tanh(vf v)
+{
+	vf cube = vf_fma(vf_mul(vf_mul(v, v), v), vf_set(0.044715f), v);
+	return vf_div(v, vf_add(vf_set(1), vf_exp(vf_mul(cube, vf_set(-1.5957691216057308f)))));
+}
+
+INLINE vf activated(enum hs_act act, vf v)
+{
+	return act == HS_ACT_SILU ? silu(v) : act == HS_ACT_GELU ? gelu(v) : gelu_tanh(v);
+}
+
+/* The clamped form: g sigmoid(1.702 g) (u + 1) with g at most 7 and u within 7 of zero. */
+INLINE vf swiglu_clamped(vf g, vf u)
+{
+	g = vf_min(g, vf_set(HS_SWIGLU_LIMIT));
+	u = vf_min(vf_max(u, vf_set(-HS_SWIGLU_LIMIT)), vf_set(HS_SWIGLU_LIMIT));
+	vf gated = vf_div(g, vf_add(vf_set(1), vf_exp(vf_mul(g, vf_set(-HS_SWIGLU_ALPHA)))));
+	return vf_mul(gated, vf_add(u, vf_set(1)));
+}
+
 static void activate(enum hs_act act, const float *gate, float *up, size_t n)
 {
 	for (size_t i = 0; i < n; i += W) {
-		vf v = vf_load((gate ? gate : up) + i);
-		v = act == HS_ACT_SILU ? silu(v) : gelu(v);
-		vf_store(up + i, gate ? vf_mul(v, vf_load(up + i)) : v);
+		vf v = vf_load(up + i);
+		if (gate && act == HS_ACT_SWIGLU_CLAMPED)
+			v = swiglu_clamped(vf_load(gate + i), v);
+		else if (gate)
+			v = vf_mul(activated(act, vf_load(gate + i)), v);
+		else
+			v = activated(act, v);
+		vf_store(up + i, v);
 	}
+}
+
+static void cap(float *x, size_t n, float limit)
+{
+	for (size_t i = 0; i < n; i += W)
+		vf_store(x + i, soft_cap(vf_load(x + i), limit));
 }
 
 static void rotate(enum hs_rope kind, float *heads, uint32_t n_heads, uint32_t head_dim, const float *cosines, const float *sines)
@@ -230,5 +305,6 @@ const struct hs_kernels HS_KERNELS = {
     .attend = attend,
     .normalise = normalise,
     .activate = activate,
+    .cap = cap,
     .rotate = rotate,
 };

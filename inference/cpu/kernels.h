@@ -47,7 +47,9 @@ struct hs_product {
 
 /*
  * Attention of a run of tokens with one key head. Keys lie as tiles of 16 positions, (tiles, head_dim, 16) halves; values
- * as (positions, HS_ROUND16(head_dim)) halves. Token t sees `visible` + t positions, or `visible` where not causal.
+ * as (positions, HS_ROUND16(head_dim)) halves. Token t stands at position origin + t (modulo 2^32) and sees the positions up
+ * to its own where causal, else the first `visible` ones; of these only the last `window` ones (its own among them) where
+ * causal, or those at most window / 2 away; 0: no window.
  */
 struct hs_attention {
 	const float *q; /* (tokens, stride), this key head's first query head */
@@ -55,9 +57,11 @@ struct hs_attention {
 	size_t stride;
 	uint32_t head_dim, group; /* query heads a key head */
 	const uint16_t *keys, *values;
-	uint32_t visible;
+	uint32_t origin, visible, window;
 	bool causal;
-	float *scores; /* HS_QUERY_BLOCK rows of scores_stride (a multiple of 16, at least the longest view) */
+	float scale, cap;   /* a score is scale q.k, then cap tanh(score / cap) unless cap is 0 */
+	const float *sinks; /* (group) scores of a position without a value, or NULL */
+	float *scores;      /* HS_QUERY_BLOCK rows of scores_stride (a multiple of 16, at least the longest view) */
 	size_t scores_stride;
 };
 #define HS_QUERY_BLOCK 8
@@ -71,6 +75,8 @@ struct hs_kernels {
 			  float *y);
 	/* up = act(gate) * up, or act(up) where gate is NULL; n a multiple of 16 */
 	void (*activate)(enum hs_act act, const float *gate, float *up, size_t n);
+	/* x = limit tanh(x / limit); n a multiple of 16 */
+	void (*cap)(float *x, size_t n, float limit);
 	/* turn the pairs of n_heads heads; cos and sin (head_dim / 2) */
 	void (*rotate)(enum hs_rope kind, float *heads, uint32_t n_heads, uint32_t head_dim, const float *cos, const float *sin);
 };

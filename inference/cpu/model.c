@@ -39,6 +39,8 @@ static int pack(struct hs_backend_model *m, const struct hs_gguf_tensor *t, cons
 	struct hs_yield never = {0};
 	if (!t)
 		return 0;
+	if (!hs_packed_panel_bytes(t->type, (uint32_t)t->dims[0]))
+		return -ENOTSUP;
 	int rc = hs_packed_init(p, t, bias);
 	if (rc < 0)
 		return rc;
@@ -54,7 +56,8 @@ static int pack_layer(struct hs_backend_model *m, const struct hs_layer *l, stru
 	int rc;
 	if ((rc = pack(m, l->q, l->qb, &p->q)) < 0 || (rc = pack(m, l->k, l->kb, &p->k)) < 0 ||
 	    (rc = pack(m, l->v, l->vb, &p->v)) < 0 || (rc = pack(m, l->o, l->ob, &p->o)) < 0 ||
-	    (rc = pack(m, l->gate, NULL, &p->gate)) < 0 || (rc = pack(m, l->up, l->upb, &p->up)) < 0)
+	    (rc = pack(m, l->router, l->routerb, &p->router)) < 0 || (rc = pack(m, l->gate, l->gateb, &p->gate)) < 0 ||
+	    (rc = pack(m, l->up, l->upb, &p->up)) < 0)
 		return rc;
 	return pack(m, l->down, l->downb, &p->down);
 }
@@ -65,11 +68,13 @@ void hs_cpu_close(struct hs_backend_model *m)
 		return;
 	for (uint32_t i = 0; m->layers && i < m->w->hyper.n_layers; i++) {
 		struct hs_cpu_layer *l = &m->layers[i];
-		struct hs_packed *const parts[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+		struct hs_packed *const parts[] = {&l->q, &l->k, &l->v, &l->o, &l->router, &l->gate, &l->up, &l->down};
 		for (size_t k = 0; k < HS_ARRAY_LEN(parts); k++)
 			hs_packed_finish(parts[k]);
 	}
 	hs_packed_finish(&m->head);
+	hs_packed_finish(&m->cls);
+	hs_packed_finish(&m->cls_out);
 	hs_pool_destroy(m->pool);
 	free(m->layers);
 	free(m->frequencies);
@@ -85,17 +90,22 @@ int hs_cpu_open(const struct hs_weights *w, const struct hs_kernels *kernels, un
 	m->w = w;
 	m->kernels = kernels;
 	m->layers = calloc(w->hyper.n_layers, sizeof *m->layers);
-	m->frequencies = calloc(w->hyper.head_dim / 2, sizeof *m->frequencies);
+	m->frequencies = calloc(w->hyper.head_dim, sizeof *m->frequencies);
 	int rc = m->layers && m->frequencies ? hs_pool_create(n_threads, &m->pool) : -ENOMEM;
 	for (uint32_t i = 0; i < w->hyper.n_layers && rc == 0; i++)
 		rc = pack_layer(m, &w->layers[i], &m->layers[i]);
 	if (rc == 0)
 		rc = pack(m, w->head, NULL, &m->head);
+	if (rc == 0)
+		rc = pack(m, w->cls, w->clsb, &m->cls);
+	if (rc == 0)
+		rc = pack(m, w->cls_out, w->cls_outb, &m->cls_out);
 	if (rc < 0) {
 		hs_cpu_close(m);
 		return hs_fail_errno(err, rc, "model.load", "weights");
 	}
-	hs_rope_frequencies(w, m->frequencies);
+	hs_rope_frequencies(w, HS_TURN_FAR, m->frequencies);
+	hs_rope_frequencies(w, HS_TURN_NEAR, m->frequencies + w->hyper.head_dim / 2);
 	*ret = m;
 	return 0;
 }

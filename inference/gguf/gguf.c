@@ -62,9 +62,9 @@ struct type_row {
 };
 
 static const struct type_row type_rows[] = {
-	{HS_F32, "F32", 1, 4},       {HS_F16, "F16", 1, 2},       {HS_Q4_0, "Q4_0", 32, 18},
-	{HS_Q5_0, "Q5_0", 32, 22},   {HS_Q8_0, "Q8_0", 32, 34},   {HS_Q4_K, "Q4_K", 256, 144},
-	{HS_Q5_K, "Q5_K", 256, 176}, {HS_Q6_K, "Q6_K", 256, 210}, {HS_BF16, "BF16", 1, 2},
+    {HS_F32, "F32", 1, 4},     {HS_F16, "F16", 1, 2},       {HS_Q4_0, "Q4_0", 32, 18},   {HS_Q5_0, "Q5_0", 32, 22},
+    {HS_Q8_0, "Q8_0", 32, 34}, {HS_Q4_K, "Q4_K", 256, 144}, {HS_Q5_K, "Q5_K", 256, 176}, {HS_Q6_K, "Q6_K", 256, 210},
+    {HS_BF16, "BF16", 1, 2},   {HS_MXFP4, "MXFP4", 32, 17},
 };
 
 static const struct type_row *find_type(uint32_t type)
@@ -469,6 +469,11 @@ static bool load_float(enum value_type type, const uint8_t *p, float *ret)
 	return false;
 }
 
+bool hs_gguf_has(const struct hs_gguf *g, const char *key)
+{
+	return find(g, key) != NULL;
+}
+
 bool hs_gguf_get_u64(const struct hs_gguf *g, const char *key, uint64_t *ret)
 {
 	const struct kv *kv = find(g, key);
@@ -552,6 +557,16 @@ bool hs_gguf_get_i32_array(const struct hs_gguf *g, const char *key, int32_t *re
 			if (pass == 1)
 				ret[i] = (int32_t)(int64_t)v;
 		}
+	return true;
+}
+
+bool hs_gguf_get_bool_array(const struct hs_gguf *g, const char *key, bool *ret, size_t max)
+{
+	const struct kv *kv = find_array(g, key);
+	if (!kv || kv->element != V_BOOL || kv->count > max)
+		return false;
+	for (size_t i = 0; i < kv->count; i++)
+		ret[i] = kv->value[i] == 1;
 	return true;
 }
 

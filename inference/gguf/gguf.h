@@ -24,6 +24,7 @@ enum hs_tensor_type { /* the file's own numbers */
 		      HS_Q5_K = 13,
 		      HS_Q6_K = 14,
 		      HS_BF16 = 30,
+		      HS_MXFP4 = 39,
 };
 
 struct hs_gguf;
@@ -56,6 +57,7 @@ const struct hs_gguf_tensor *hs_gguf_find_tensor(const struct hs_gguf *g, const 
  * Metadata. Each returns false where the key is absent or of another kind. Integers of any width and sign are accepted
  * where they fit.
  */
+bool hs_gguf_has(const struct hs_gguf *g, const char *key); /* of any kind */
 bool hs_gguf_get_u64(const struct hs_gguf *g, const char *key, uint64_t *ret);
 bool hs_gguf_get_f32(const struct hs_gguf *g, const char *key, float *ret);
 bool hs_gguf_get_bool(const struct hs_gguf *g, const char *key, bool *ret);
@@ -65,6 +67,7 @@ bool hs_gguf_get_array_len(const struct hs_gguf *g, const char *key, size_t *ret
 bool hs_gguf_get_str_array(const struct hs_gguf *g, const char *key, struct hs_gguf_str *ret, size_t max);
 bool hs_gguf_get_f32_array(const struct hs_gguf *g, const char *key, float *ret, size_t max);
 bool hs_gguf_get_i32_array(const struct hs_gguf *g, const char *key, int32_t *ret, size_t max);
+bool hs_gguf_get_bool_array(const struct hs_gguf *g, const char *key, bool *ret, size_t max);
 /* Raw bytes of a u8/i8 array (the precompiled charsmap). */
 bool hs_gguf_get_bytes(const struct hs_gguf *g, const char *key, const uint8_t **ret, size_t *ret_len);
 

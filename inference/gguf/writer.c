@@ -112,6 +112,13 @@ void hs_gguf_put_i32_array(struct hs_gguf_writer *w, const char *key, const int3
 		keep(w, hs_put_u32(&w->kvs, (uint32_t)v[i]));
 }
 
+void hs_gguf_put_bool_array(struct hs_gguf_writer *w, const char *key, const bool *v, size_t n)
+{
+	begin_array(w, key, V_BOOL, n);
+	for (size_t i = 0; i < n; i++)
+		keep(w, hs_put_u8(&w->kvs, v[i]));
+}
+
 void hs_gguf_put_bytes(struct hs_gguf_writer *w, const char *key, const uint8_t *v, size_t n)
 {
 	begin_array(w, key, V_U8, n);

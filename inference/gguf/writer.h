@@ -22,6 +22,7 @@ void hs_gguf_put_str(struct hs_gguf_writer *w, const char *key, const char *s);
 void hs_gguf_put_str_array(struct hs_gguf_writer *w, const char *key, const struct hs_gguf_str *v, size_t n);
 void hs_gguf_put_f32_array(struct hs_gguf_writer *w, const char *key, const float *v, size_t n);
 void hs_gguf_put_i32_array(struct hs_gguf_writer *w, const char *key, const int32_t *v, size_t n);
+void hs_gguf_put_bool_array(struct hs_gguf_writer *w, const char *key, const bool *v, size_t n);
 void hs_gguf_put_bytes(struct hs_gguf_writer *w, const char *key, const uint8_t *v, size_t n); /* as an array of u8 */
 
 /* dims as in struct hs_gguf_tensor; data: hs_tensor_type_bytes(type, product of dims) bytes. */

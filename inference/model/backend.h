@@ -48,12 +48,12 @@ struct hs_backend {
 		       const float **ret_logits);
 	/*
 	 * Encoders: n_texts texts back to back, text i being ids[starts[i] .. starts[i + 1]), each of 1 to context ids.
-	 * out (n_texts, n_embd), L2-normalised.
+	 * out (n_texts, hs_encoded_len): embeddings of length one, or a classifier's scores.
 	 */
 	int (*encode)(struct hs_backend_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts,
 		      struct hs_yield *y, float *out);
 };
 
-extern const struct hs_backend hs_backend_reference, hs_backend_cpu;
+extern const struct hs_backend hs_backend_reference, hs_backend_exact, hs_backend_cpu;
 
 #endif

@@ -1,201 +1,140 @@
-#include "inference/model/weights.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "inference/model/reader.h"
 #include "inference/quant/quant.h"
 
 /* What a dimension of a tensor must equal. */
-enum dim { D_NONE, D_EMBD, D_QUERY, D_KV, D_FF, D_VOCAB, D_CONTEXT, D_HALF_HEAD, D_ANY };
+enum dim {
+	D_ONE,
+	D_EMBD,
+	D_QUERY,
+	D_KV,
+	D_QKV,
+	D_FF,
+	D_FF_TWICE,
+	D_VOCAB,
+	D_CONTEXT,
+	D_HEAD,
+	D_HALF_HEAD,
+	D_HEADS,
+	D_KV_HEADS,
+	D_EXPERTS,
+	D_LABELS,
+	D_ANY
+};
+
+enum { MATRIX, VECTOR }; /* a vector is small, of finite F32 numbers, and used as it is */
 
 struct slot {
 	const char *name; /* layers': after "blk.N." */
 	size_t offset;    /* of the pointer in struct hs_weights or struct hs_layer */
-	enum dim columns, rows;
-	unsigned feature;
+	int kind;
+	enum dim columns, rows, depth;
+	unsigned feature; /* all of these bits */
 };
 
 #define W(field) offsetof(struct hs_weights, field)
 #define L(field) offsetof(struct hs_layer, field)
+#define M(columns, rows) MATRIX, columns, rows, D_ONE
+#define V(n) VECTOR, n, D_ONE, D_ONE
+#define EXPERTS(columns, rows) MATRIX, columns, rows, D_EXPERTS
 
 static const struct slot model_slots[] = {
-    {"token_embd.weight", W(embd), D_EMBD, D_VOCAB, HS_F_ALWAYS},
-    {"position_embd.weight", W(positions), D_EMBD, D_CONTEXT, HS_F_POSITIONS},
-    {"token_types.weight", W(types), D_EMBD, D_ANY, HS_F_TYPES},
-    {"token_embd_norm.weight", W(embd_norm.weight), D_EMBD, D_NONE, HS_F_EMBD_NORM},
-    {"token_embd_norm.bias", W(embd_norm.bias), D_EMBD, D_NONE, HS_F_EMBD_NORM},
-    {"output_norm.weight", W(final_norm.weight), D_EMBD, D_NONE, HS_F_PRE_NORM},
-    {"output.weight", W(head), D_EMBD, D_VOCAB, HS_F_HEAD},
-    {"rope_freqs.weight", W(rope_freqs), D_HALF_HEAD, D_NONE, HS_F_ROPE_FREQS},
+    {"token_embd.weight", W(embd), M(D_EMBD, D_VOCAB), HS_F_ALWAYS},
+    {"position_embd.weight", W(positions), M(D_EMBD, D_CONTEXT), HS_F_POSITIONS},
+    {"token_types.weight", W(types), M(D_EMBD, D_ANY), HS_F_TYPES},
+    {"token_embd_norm.weight", W(embd_norm.weight), V(D_EMBD), HS_F_EMBD_NORM},
+    {"token_embd_norm.bias", W(embd_norm.bias), V(D_EMBD), HS_F_EMBD_NORM | HS_F_NORM_BIAS},
+    {"output_norm.weight", W(final_norm.weight), V(D_EMBD), HS_F_PRE_NORM},
+    {"output_norm.bias", W(final_norm.bias), V(D_EMBD), HS_F_PRE_NORM | HS_F_NORM_BIAS},
+    {"output.weight", W(head), M(D_EMBD, D_VOCAB), HS_F_HEAD},
+    {"rope_freqs.weight", W(rope_freqs), V(D_HALF_HEAD), HS_F_ROPE_FREQS},
+    {"cls.weight", W(cls), M(D_EMBD, D_EMBD), HS_F_CLASSIFIER},
+    {"cls.bias", W(clsb), V(D_EMBD), HS_F_CLASSIFIER},
+    {"cls.norm.weight", W(cls_norm), V(D_EMBD), HS_F_CLASSIFIER},
+    {"cls.output.weight", W(cls_out), M(D_EMBD, D_LABELS), HS_F_CLASSIFIER},
+    {"cls.output.bias", W(cls_outb), V(D_LABELS), HS_F_CLASSIFIER},
 };
 
 static const struct slot layer_slots[] = {
-    {"attn_norm.weight", L(attn_norm.weight), D_EMBD, D_NONE, HS_F_PRE_NORM},
-    {"attn_q.weight", L(q), D_EMBD, D_QUERY, HS_F_ALWAYS},
-    {"attn_k.weight", L(k), D_EMBD, D_KV, HS_F_ALWAYS},
-    {"attn_v.weight", L(v), D_EMBD, D_KV, HS_F_ALWAYS},
-    {"attn_q.bias", L(qb), D_QUERY, D_NONE, HS_F_QKV_BIAS},
-    {"attn_k.bias", L(kb), D_KV, D_NONE, HS_F_QKV_BIAS},
-    {"attn_v.bias", L(vb), D_KV, D_NONE, HS_F_QKV_BIAS},
-    {"attn_output.weight", L(o), D_QUERY, D_EMBD, HS_F_ALWAYS},
-    {"attn_output.bias", L(ob), D_EMBD, D_NONE, HS_F_OUT_BIAS},
-    {"attn_output_norm.weight", L(attn_out_norm.weight), D_EMBD, D_NONE, HS_F_POST_NORM},
-    {"attn_output_norm.bias", L(attn_out_norm.bias), D_EMBD, D_NONE, HS_F_POST_NORM},
-    {"ffn_norm.weight", L(ffn_norm.weight), D_EMBD, D_NONE, HS_F_PRE_NORM},
-    {"ffn_gate.weight", L(gate), D_EMBD, D_FF, HS_F_GATED},
-    {"ffn_up.weight", L(up), D_EMBD, D_FF, HS_F_ALWAYS},
-    {"ffn_up.bias", L(upb), D_FF, D_NONE, HS_F_FFN_BIAS},
-    {"ffn_down.weight", L(down), D_FF, D_EMBD, HS_F_ALWAYS},
-    {"ffn_down.bias", L(downb), D_EMBD, D_NONE, HS_F_FFN_BIAS},
-    {"layer_output_norm.weight", L(out_norm.weight), D_EMBD, D_NONE, HS_F_POST_NORM},
-    {"layer_output_norm.bias", L(out_norm.bias), D_EMBD, D_NONE, HS_F_POST_NORM},
+    {"attn_norm.weight", L(attn_norm.weight), V(D_EMBD), HS_F_PRE_NORM},
+    {"attn_norm.bias", L(attn_norm.bias), V(D_EMBD), HS_F_PRE_NORM | HS_F_NORM_BIAS},
+    {"attn_q.weight", L(q), M(D_EMBD, D_QUERY), HS_F_ALWAYS},
+    {"attn_k.weight", L(k), M(D_EMBD, D_KV), HS_F_ALWAYS},
+    {"attn_v.weight", L(v), M(D_EMBD, D_KV), HS_F_ALWAYS},
+    {"attn_q.bias", L(qb), V(D_QUERY), HS_F_QKV_BIAS},
+    {"attn_k.bias", L(kb), V(D_KV), HS_F_QKV_BIAS},
+    {"attn_v.bias", L(vb), V(D_KV), HS_F_QKV_BIAS},
+    {"attn_qkv.weight", L(q), M(D_EMBD, D_QKV), HS_F_FUSED_QKV},
+    {"attn_qkv.bias", L(qb), V(D_QKV), HS_F_FUSED_QKV | HS_F_QKV_BIAS},
+    {"attn_q_norm.weight", L(q_norm), V(D_HEAD), HS_F_QK_NORM},
+    {"attn_k_norm.weight", L(k_norm), V(D_HEAD), HS_F_QK_NORM},
+    {"attn_q_norm.weight", L(q_norm), VECTOR, D_HEAD, D_HEADS, D_ONE, HS_F_QK_NORM_HEADS},
+    {"attn_k_norm.weight", L(k_norm), VECTOR, D_HEAD, D_KV_HEADS, D_ONE, HS_F_QK_NORM_HEADS},
+    {"attn_sinks.weight", L(sinks), V(D_HEADS), HS_F_SINKS},
+    {"attn_output.weight", L(o), M(D_QUERY, D_EMBD), HS_F_ALWAYS},
+    {"attn_output.bias", L(ob), V(D_EMBD), HS_F_OUT_BIAS},
+    {"attn_output_norm.weight", L(attn_out_norm.weight), V(D_EMBD), HS_F_POST_NORM},
+    {"attn_output_norm.bias", L(attn_out_norm.bias), V(D_EMBD), HS_F_POST_NORM},
+    {"post_attention_norm.weight", L(attn_sub_norm), V(D_EMBD), HS_F_SUB_NORM},
+    {"post_attention_norm.weight", L(ffn_norm.weight), V(D_EMBD), HS_F_FFN_NORM_LATE},
+    {"ffn_norm.weight", L(ffn_norm.weight), V(D_EMBD), HS_F_FFN_NORM},
+    {"ffn_norm.bias", L(ffn_norm.bias), V(D_EMBD), HS_F_FFN_NORM | HS_F_NORM_BIAS},
+    {"ffn_gate.weight", L(gate), M(D_EMBD, D_FF), HS_F_GATED},
+    {"ffn_up.weight", L(up), M(D_EMBD, D_FF), HS_F_DENSE},
+    {"ffn_up.weight", L(gate), M(D_EMBD, D_FF_TWICE), HS_F_FUSED_GATE},
+    {"ffn_up.bias", L(upb), V(D_FF), HS_F_DENSE | HS_F_FFN_BIAS},
+    {"ffn_down.weight", L(down), M(D_FF, D_EMBD), HS_F_DENSE},
+    {"ffn_down.bias", L(downb), V(D_EMBD), HS_F_DENSE | HS_F_FFN_BIAS},
+    {"ffn_gate_inp.weight", L(router), M(D_EMBD, D_EXPERTS), HS_F_EXPERTS},
+    {"ffn_gate_inp.bias", L(routerb), V(D_EXPERTS), HS_F_EXPERTS | HS_F_FFN_BIAS},
+    {"ffn_gate_exps.weight", L(gate), EXPERTS(D_EMBD, D_FF), HS_F_EXPERTS},
+    {"ffn_up_exps.weight", L(up), EXPERTS(D_EMBD, D_FF), HS_F_EXPERTS},
+    {"ffn_down_exps.weight", L(down), EXPERTS(D_FF, D_EMBD), HS_F_EXPERTS},
+    {"ffn_gate_exps.bias", L(gateb), VECTOR, D_FF, D_EXPERTS, D_ONE, HS_F_EXPERTS | HS_F_FFN_BIAS},
+    {"ffn_up_exps.bias", L(upb), VECTOR, D_FF, D_EXPERTS, D_ONE, HS_F_EXPERTS | HS_F_FFN_BIAS},
+    {"ffn_down_exps.bias", L(downb), VECTOR, D_EMBD, D_EXPERTS, D_ONE, HS_F_EXPERTS | HS_F_FFN_BIAS},
+    {"layer_output_norm.weight", L(out_norm.weight), V(D_EMBD), HS_F_POST_NORM},
+    {"layer_output_norm.bias", L(out_norm.bias), V(D_EMBD), HS_F_POST_NORM},
+    {"post_ffw_norm.weight", L(ffn_sub_norm), V(D_EMBD), HS_F_SUB_NORM},
 };
-
-static int bad(struct hs_err *err, const char *hint, const char *object)
-{
-	return hs_fail(err, EINVAL, "model.invalid", hint, "%s", object);
-}
-
-static int unsupported(struct hs_err *err, const char *hint, const char *object)
-{
-	return hs_fail(err, ENOTSUP, "model.unsupported", hint, "%s", object);
-}
-
-struct reader {
-	const struct hs_gguf *g;
-	const struct hs_arch *arch;
-	struct hs_err *err;
-	bool *bound; /* (tensors of the file) */
-	char key[128];
-};
-
-static const char *key_of(struct reader *r, const char *suffix)
-{
-	(void)snprintf(r->key, sizeof r->key, "%s.%s", r->arch->name, suffix); /* both are our own words and short */
-	return r->key;
-}
-
-static int read_count(struct reader *r, const char *suffix, uint32_t max, bool required, uint32_t *ret)
-{
-	uint64_t v;
-	if (!hs_gguf_get_u64(r->g, key_of(r, suffix), &v))
-		return required ? bad(r->err, HS_N_("the field is missing or not a number"), r->key) : 0;
-	if (v == 0 || v > max)
-		return bad(r->err, HS_N_("the number is zero or beyond what the engine takes"), r->key);
-	*ret = (uint32_t)v;
-	return 0;
-}
-
-static int read_real(struct reader *r, const char *suffix, float low, float high, bool required, float *ret)
-{
-	float v;
-	if (!hs_gguf_get_f32(r->g, key_of(r, suffix), &v))
-		return required ? bad(r->err, HS_N_("the field is missing or not a number"), r->key) : 0;
-	if (!(v >= low && v <= high)) /* NaN fails too */
-		return bad(r->err, HS_N_("the number is out of range"), r->key);
-	*ret = v;
-	return 0;
-}
-
-static bool str_is(struct hs_gguf_str s, const char *want)
-{
-	return s.len == strlen(want) && memcmp(s.s, want, s.len) == 0;
-}
-
-static int read_rope(struct reader *r, struct hs_hyper *h)
-{
-	h->rope_base = 10000;
-	h->rope_divisor = 1;
-	if (r->arch->rope == HS_ROPE_NONE)
-		return 0;
-	int rc = read_real(r, "rope.freq_base", 1, 1e12f, false, &h->rope_base);
-	if (rc < 0)
-		return rc;
-	uint64_t dims;
-	if (hs_gguf_get_u64(r->g, key_of(r, "rope.dimension_count"), &dims) && dims != h->head_dim)
-		return unsupported(r->err, HS_N_("rotation of a part of a head is not supported"), r->key);
-	struct hs_gguf_str type;
-	if (!hs_gguf_get_str(r->g, key_of(r, "rope.scaling.type"), &type) || str_is(type, "none"))
-		return 0;
-	if (!str_is(type, "linear"))
-		return unsupported(r->err, HS_N_("only linear rope scaling is supported"), r->key);
-	return read_real(r, "rope.scaling.factor", 1e-3f, 1e6f, true, &h->rope_divisor);
-}
-
-static int read_pool(struct reader *r, struct hs_hyper *h)
-{
-	h->pool = HS_POOL_NONE;
-	if (r->arch->causal)
-		return 0;
-	uint64_t pool;
-	if (!hs_gguf_get_u64(r->g, key_of(r, "pooling_type"), &pool))
-		return bad(r->err, HS_N_("the field is missing or not a number"), r->key);
-	if (pool != 1 && pool != 2)
-		return unsupported(r->err, HS_N_("only mean (1) and first-token (2) pooling are supported"), r->key);
-	h->pool = pool == 1 ? HS_POOL_MEAN : HS_POOL_FIRST;
-	return 0;
-}
-
-static int read_heads(struct reader *r, struct hs_hyper *h)
-{
-	int rc = read_count(r, "attention.head_count", HS_HEADS_MAX, true, &h->n_heads);
-	if (rc < 0)
-		return rc;
-	h->n_kv_heads = h->n_heads;
-	if ((rc = read_count(r, "attention.head_count_kv", HS_HEADS_MAX, false, &h->n_kv_heads)) < 0)
-		return rc;
-	if (h->n_heads % h->n_kv_heads)
-		return bad(r->err, HS_N_("the query heads do not divide among the key heads"), r->key);
-	h->head_dim = h->n_embd / h->n_heads;
-	uint32_t value_dim = h->head_dim;
-	if ((rc = read_count(r, "attention.key_length", HS_HEAD_DIM_MAX, false, &h->head_dim)) < 0 ||
-	    (value_dim = h->head_dim, rc = read_count(r, "attention.value_length", HS_HEAD_DIM_MAX, false, &value_dim)) < 0)
-		return rc;
-	if (value_dim != h->head_dim)
-		return unsupported(r->err, HS_N_("values of another length than keys are not supported"), r->key);
-	if (h->head_dim == 0 || h->head_dim > HS_HEAD_DIM_MAX || h->head_dim % 2)
-		return bad(r->err, HS_N_("a head's length must be even and from 2 to 512"), key_of(r, "embedding_length"));
-	return 0;
-}
-
-static int read_hyper(struct reader *r, struct hs_hyper *h)
-{
-	int rc;
-	if ((rc = read_count(r, "block_count", HS_LAYERS_MAX, true, &h->n_layers)) < 0 ||
-	    (rc = read_count(r, "embedding_length", HS_EMBD_MAX, true, &h->n_embd)) < 0 ||
-	    (rc = read_count(r, "feed_forward_length", HS_FF_MAX, true, &h->n_ff)) < 0 ||
-	    (rc = read_count(r, "context_length", HS_CONTEXT_MAX, true, &h->context)) < 0 || (rc = read_heads(r, h)) < 0 ||
-	    (rc = read_real(r, r->arch->eps_key, 0, 1, true, &h->eps)) < 0 || (rc = read_rope(r, h)) < 0)
-		return rc;
-	const struct hs_gguf_tensor *embd = hs_gguf_find_tensor(r->g, "token_embd.weight");
-	if (!embd)
-		return bad(r->err, HS_N_("the tensor is missing"), "token_embd.weight");
-	if (embd->dims[1] > HS_VOCAB_MAX)
-		return bad(r->err, HS_N_("the vocabulary is beyond what the engine takes"), "token_embd.weight");
-	h->n_vocab = (uint32_t)embd->dims[1];
-	return read_pool(r, h);
-}
 
 static uint64_t dim_value(const struct hs_hyper *h, enum dim d)
 {
+	uint64_t query = (uint64_t)h->n_heads * h->head_dim, kv = (uint64_t)h->n_kv_heads * h->head_dim;
 	switch (d) {
 	case D_EMBD:
 		return h->n_embd;
 	case D_QUERY:
-		return (uint64_t)h->n_heads * h->head_dim;
+		return query;
 	case D_KV:
-		return (uint64_t)h->n_kv_heads * h->head_dim;
+		return kv;
+	case D_QKV:
+		return query + 2 * kv;
 	case D_FF:
 		return h->n_ff;
+	case D_FF_TWICE:
+		return 2 * (uint64_t)h->n_ff;
 	case D_VOCAB:
 		return h->n_vocab;
 	case D_CONTEXT:
 		return h->context;
+	case D_HEAD:
+		return h->head_dim;
 	case D_HALF_HEAD:
 		return h->head_dim / 2;
-	case D_NONE:
+	case D_HEADS:
+		return h->n_heads;
+	case D_KV_HEADS:
+		return h->n_kv_heads;
+	case D_EXPERTS:
+		return h->n_experts;
+	case D_LABELS:
+		return h->n_labels;
+	case D_ONE:
 	case D_ANY:
 		break;
 	}
@@ -204,14 +143,14 @@ static uint64_t dim_value(const struct hs_hyper *h, enum dim d)
 
 static bool shape_fits(const struct hs_gguf_tensor *t, const struct hs_hyper *h, const struct slot *s)
 {
-	if (t->dims[0] != dim_value(h, s->columns) || t->dims[2] != 1 || t->dims[3] != 1)
+	if (t->dims[0] != dim_value(h, s->columns) || t->dims[2] != dim_value(h, s->depth) || t->dims[3] != 1)
 		return false;
 	return s->rows == D_ANY || t->dims[1] == dim_value(h, s->rows);
 }
 
 static bool all_finite(const struct hs_gguf_tensor *t)
 {
-	for (uint64_t i = 0; i < t->dims[0]; i++) {
+	for (uint64_t i = 0; i < t->dims[0] * t->dims[1]; i++) {
 		float v;
 		memcpy(&v, t->data + 4 * i, sizeof v);
 		if (!isfinite(v))
@@ -220,52 +159,119 @@ static bool all_finite(const struct hs_gguf_tensor *t)
 	return true;
 }
 
-/* Fill one slot of `base` and mark its tensor as bound. */
-static int bind(const struct reader *r, const struct hs_hyper *h, const struct slot *s, const char *name, void *base)
+/* A slot counts where the file's family has all of its features; the fused forms stand for the plain ones. */
+static bool slot_counts(unsigned features, const struct slot *s)
 {
-	bool required = s->feature == HS_F_ALWAYS || (r->arch->has & s->feature);
-	if (!required && !(r->arch->may & s->feature))
+	if ((features & HS_F_FUSED_QKV) && (s->offset == L(k) || s->offset == L(v) || s->offset == L(kb) || s->offset == L(vb)))
+		return false;
+	if ((features & HS_F_FUSED_QKV) && (s->offset == L(q) || s->offset == L(qb)) && !(s->feature & HS_F_FUSED_QKV))
+		return false;
+	if ((features & HS_F_FUSED_GATE) && (s->feature == HS_F_GATED || s->offset == L(up)))
+		return false;
+	return (features & s->feature) == s->feature;
+}
+
+/* Fill one slot of `base` and mark its tensor as bound. */
+static int bind(const struct hs_reader *r, const struct hs_hyper *h, const struct slot *s, bool optional, const char *name,
+		void *base)
+{
+	bool required = slot_counts(r->has, s) && !optional;
+	if (!required && !slot_counts(r->has | r->may, s))
 		return 0;
 	const struct hs_gguf_tensor *t = hs_gguf_find_tensor(r->g, name);
 	if (!t)
-		return required ? bad(r->err, HS_N_("the tensor is missing"), name) : 0;
+		return required ? hs_model_bad(r->err, HS_N_("the tensor is missing"), name) : 0;
 	if (!shape_fits(t, h, s))
-		return bad(r->err, HS_N_("the tensor's shape does not follow from the hyper-parameters"), name);
+		return hs_model_bad(r->err, HS_N_("the tensor's shape does not follow from the hyper-parameters"), name);
 	if (!hs_quant_find(t->type))
-		return unsupported(r->err, HS_N_("the engine does not compute with this type"), name);
-	if (s->rows == D_NONE && (t->type != HS_F32 || !all_finite(t)))
-		return bad(r->err, HS_N_("a vector must be of finite F32 numbers"), name);
+		return hs_model_unsupported(r->err, HS_N_("the engine does not compute with this type"), name);
+	if (s->kind == VECTOR && (t->type != HS_F32 || !all_finite(t)))
+		return hs_model_bad(r->err, HS_N_("a vector must be of finite F32 numbers"), name);
 	memcpy((char *)base + s->offset, &t, sizeof(const void *));
 	r->bound[t - hs_gguf_tensor_at(r->g, 0)] = true;
 	return 0;
 }
 
-static int bind_all(const struct reader *r, struct hs_weights *w)
+static int bind_layer(const struct hs_reader *r, const struct hs_hyper *h, uint32_t l, struct hs_layer *layer)
 {
-	for (size_t i = 0; i < HS_ARRAY_LEN(model_slots); i++) {
-		int rc = bind(r, &w->hyper, &model_slots[i], model_slots[i].name, w);
+	char name[80];
+	for (size_t i = 0; i < HS_ARRAY_LEN(layer_slots); i++) {
+		bool bare = l == 0 && (r->has & HS_F_BARE_FIRST) && layer_slots[i].offset == L(attn_norm.weight);
+		(void)snprintf(name, sizeof name, "blk.%u.%s", l, layer_slots[i].name); /* fits: our own words */
+		int rc = bind(r, h, &layer_slots[i], bare, name, layer);
 		if (rc < 0)
 			return rc;
 	}
-	for (uint32_t l = 0; l < w->hyper.n_layers; l++)
-		for (size_t i = 0; i < HS_ARRAY_LEN(layer_slots); i++) {
-			char name[80];
-			(void)snprintf(name, sizeof name, "blk.%u.%s", l, layer_slots[i].name); /* fits: our own words */
-			int rc = bind(r, &w->hyper, &layer_slots[i], name, &w->layers[l]);
-			if (rc < 0)
-				return rc;
-		}
+	if (!layer->q_norm == !layer->k_norm)
+		return 0;
+	(void)snprintf(name, sizeof name, "blk.%u.attn_%c_norm.weight", l, layer->q_norm ? 'k' : 'q');
+	return hs_model_bad(r->err, HS_N_("the tensor is missing"), name);
+}
+
+static int bind_all(const struct hs_reader *r, struct hs_weights *w)
+{
+	for (size_t i = 0; i < HS_ARRAY_LEN(model_slots); i++) {
+		int rc = bind(r, &w->hyper, &model_slots[i], false, model_slots[i].name, w);
+		if (rc < 0)
+			return rc;
+	}
+	for (uint32_t l = 0; l < w->hyper.n_layers; l++) {
+		int rc = bind_layer(r, &w->hyper, l, &w->layers[l]);
+		if (rc < 0)
+			return rc;
+	}
 	for (size_t i = 0; i < hs_gguf_tensor_count(r->g); i++) {
 		const struct hs_gguf_tensor *t = hs_gguf_tensor_at(r->g, i);
 		if (!r->bound[i])
 			return hs_fail(r->err, ENOTSUP, "model.unsupported",
 				       HS_N_("the architecture has no place for this tensor"), "%.*s", (int)t->name.len,
 				       t->name.s);
-		w->n_params += t->dims[0] * t->dims[1];
+		w->n_params += t->dims[0] * t->dims[1] * t->dims[2];
 	}
-	if (!w->head && w->arch->causal)
+	if (!w->head && w->arch->causal && w->hyper.pool == HS_POOL_NONE)
 		w->head = w->embd;
 	return 0;
+}
+
+/* Rows [row, row + n) of a tensor, or for a vector its elements, as one of its own. */
+static const struct hs_gguf_tensor *part(struct hs_weights *w, const struct hs_gguf_tensor *t, uint64_t row, uint64_t n)
+{
+	struct hs_gguf_tensor *p = &w->parts[w->n_parts++];
+	size_t bytes = (size_t)(t->n_dims == 1 ? 4 : hs_tensor_type_bytes(t->type, t->dims[0]));
+	*p = *t;
+	p->data = t->data + row * bytes;
+	p->bytes = n * bytes;
+	p->dims[t->n_dims == 1 ? 0 : 1] = n;
+	p->dims[2] = 1;
+	return p;
+}
+
+#define PARTS_A_LAYER 8
+
+/* One matrix a place, as struct hs_layer promises. */
+static void cut_layer(struct hs_weights *w, unsigned has, struct hs_layer *l)
+{
+	const struct hs_hyper *h = &w->hyper;
+	uint64_t query = (uint64_t)h->n_heads * h->head_dim, kv = (uint64_t)h->n_kv_heads * h->head_dim;
+	if (has & HS_F_FUSED_QKV) {
+		const struct hs_gguf_tensor *all = l->q, *bias = l->qb;
+		l->q = part(w, all, 0, query);
+		l->k = part(w, all, query, kv);
+		l->v = part(w, all, query + kv, kv);
+		l->qb = bias ? part(w, bias, 0, query) : NULL;
+		l->kb = bias ? part(w, bias, query, kv) : NULL;
+		l->vb = bias ? part(w, bias, query + kv, kv) : NULL;
+	}
+	if (has & HS_F_FUSED_GATE) {
+		const struct hs_gguf_tensor *both = l->gate;
+		l->gate = part(w, both, 0, h->n_ff);
+		l->up = part(w, both, h->n_ff, h->n_ff);
+	}
+	if (has & HS_F_EXPERTS) {
+		l->gate = part(w, l->gate, 0, l->gate->dims[1] * h->n_experts);
+		l->up = part(w, l->up, 0, l->up->dims[1] * h->n_experts);
+		l->down = part(w, l->down, 0, l->down->dims[1] * h->n_experts);
+	}
 }
 
 static int check_rope_freqs(const struct hs_weights *w, struct hs_err *err)
@@ -274,33 +280,51 @@ static int check_rope_freqs(const struct hs_weights *w, struct hs_err *err)
 		float v;
 		memcpy(&v, w->rope_freqs->data + 4 * i, sizeof v);
 		if (!(v > 0))
-			return bad(err, HS_N_("a frequency's divisor must be positive"), "rope_freqs.weight");
+			return hs_model_bad(err, HS_N_("a frequency's divisor must be positive"), "rope_freqs.weight");
 	}
 	return 0;
+}
+
+static int read_layers(struct hs_reader *r, struct hs_weights *w)
+{
+	w->layers = calloc(w->hyper.n_layers, sizeof *w->layers);
+	w->parts = calloc((size_t)w->hyper.n_layers * PARTS_A_LAYER, sizeof *w->parts);
+	r->bound = calloc(hs_gguf_tensor_count(r->g), sizeof *r->bound);
+	if (!w->layers || !w->parts || !r->bound)
+		return hs_fail_errno(r->err, -ENOMEM, "model.load", "weights");
+	int rc = hs_read_windows(r, &w->hyper, w->layers);
+	if (rc < 0 || (rc = bind_all(r, w)) < 0)
+		return rc;
+	for (uint32_t l = 0; l < w->hyper.n_layers; l++)
+		cut_layer(w, r->has, &w->layers[l]);
+	return check_rope_freqs(w, r->err);
+}
+
+static int unknown_architecture(struct hs_gguf_str name, struct hs_err *err)
+{
+	return hs_fail(err, ENOTSUP, "model.unsupported",
+		       HS_N_("the engine knows other architectures: see docs/models.md, or hisho model info"),
+		       "general.architecture %.*s", (int)HS_MIN(name.len, (size_t)64), name.s);
 }
 
 int hs_weights_bind(const struct hs_gguf *g, struct hs_weights **ret, struct hs_err *err)
 {
 	struct hs_gguf_str name;
 	if (!hs_gguf_get_str(g, "general.architecture", &name))
-		return bad(err, HS_N_("the field is missing"), "general.architecture");
-	struct reader r = {.g = g, .arch = hs_arch_find(name), .err = err};
+		return hs_model_bad(err, HS_N_("the field is missing"), "general.architecture");
+	struct hs_reader r = {.g = g, .arch = hs_arch_find(name), .err = err};
 	if (!r.arch)
-		return hs_fail(err, ENOTSUP, "model.unsupported", HS_N_("the engine knows qwen2, llama and bert"),
-			       "general.architecture %.*s", (int)HS_MIN(name.len, (size_t)64), name.s);
+		return unknown_architecture(name, err);
 	struct hs_weights *w = calloc(1, sizeof *w);
 	if (!w)
 		return hs_fail_errno(err, -ENOMEM, "model.load", "weights");
 	w->arch = r.arch;
-	int rc = read_hyper(&r, &w->hyper);
-	if (rc == 0) {
-		w->layers = calloc(w->hyper.n_layers, sizeof *w->layers);
-		r.bound = calloc(hs_gguf_tensor_count(g), sizeof *r.bound);
-		rc = w->layers && r.bound ? bind_all(&r, w) : hs_fail_errno(err, -ENOMEM, "model.load", "weights");
-	}
-	free(r.bound);
+	r.has = r.arch->has;
+	r.may = r.arch->may;
+	int rc = hs_read_hyper(&r, &w->hyper);
 	if (rc == 0)
-		rc = check_rope_freqs(w, err);
+		rc = read_layers(&r, w);
+	free(r.bound);
 	if (rc < 0) {
 		hs_weights_destroy(w);
 		return rc;
@@ -314,17 +338,35 @@ void hs_weights_destroy(struct hs_weights *w)
 	if (!w)
 		return;
 	free(w->layers);
+	free(w->parts);
 	free(w);
 }
 
-void hs_rope_frequencies(const struct hs_weights *w, double *out)
+/* The pair (of d / 2) that turns `turns` times within the original context: Peng et al. 2023, equation 17 onwards. */
+static double pair_of_turns(const struct hs_turning *t, uint32_t d, double turns)
 {
-	const struct hs_hyper *h = &w->hyper;
-	for (uint32_t i = 0; i < h->head_dim / 2; i++) {
+	return d * log(t->original / (turns * 2 * M_PI)) / (2 * log((double)t->base));
+}
+
+void hs_rope_frequencies(const struct hs_weights *w, enum hs_turns turns, double *out)
+{
+	const struct hs_turning *t = turns == HS_TURN_NEAR ? &w->hyper.near : &w->hyper.far;
+	uint32_t d = w->hyper.head_dim;
+	double low = 0, high = 0;
+	if (t->yarn) {
+		low = pair_of_turns(t, d, (double)t->beta_fast);
+		high = pair_of_turns(t, d, (double)t->beta_slow);
+		low = fmax(w->arch->whole_yarn ? low : floor(low), 0);
+		high = fmin(w->arch->whole_yarn ? high : ceil(high), d - 1);
+		high = fmax(high, low + 1e-3);
+	}
+	for (uint32_t i = 0; i < d / 2; i++) {
 		float divisor = 1;
 		if (w->rope_freqs)
 			memcpy(&divisor, w->rope_freqs->data + 4 * i, sizeof divisor);
-		out[i] = pow(h->rope_base, -2.0 * i / h->head_dim) / h->rope_divisor / divisor;
+		double own = pow((double)t->base, -2.0 * i / d) / (double)divisor;
+		double slow = t->yarn ? fmin(fmax((i - low) / (high - low), 0), 1) : 1;
+		out[i] = own * (1 - slow) + own / (double)t->divisor * slow;
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
  * Quantised tensor rows: what the blocks of each GGUF type mean (ggml's block_* layouts, little-endian).
  *
- * A row is a whole number of blocks. Two families: one scale a block of 32 (Q4_0, Q5_0, Q8_0), and "K" blocks of 256 with
+ * A row is a whole number of blocks. Two families: one scale a block of 32 (Q4_0, Q5_0, Q8_0, MXFP4), and "K" blocks of 256 with
  * small integer scales a group (Q4_K, Q5_K, Q6_K). Each type has one file with two views of a block: its values as floats,
  * which defines it, and its codes and integer scales, which fast kernels rearrange. Everything here is pure: rows are
  * trusted to have the length that the GGUF reader checked.
@@ -45,8 +45,13 @@ void hs_q5_k_codes(const uint8_t *block, uint8_t codes[static HS_K_BLOCK]);
 #define HS_Q6_K_SCALES 192
 void hs_q6_k_codes(const uint8_t *block, uint8_t codes[static HS_K_BLOCK]);
 
+/* Codes of one MXFP4 block: value = scale * (code - 12). The scale is a power of two from 2^-128 to 2^127. */
+#define HS_MXFP4_BYTES 17
+float hs_mxfp4_scale(const uint8_t *block);
+void hs_mxfp4_codes(const uint8_t *block, uint8_t codes[static HS_BLOCK]);
+
 /* The rows of the table, one a file. */
 extern const struct hs_quant hs_quant_f32, hs_quant_f16, hs_quant_bf16, hs_quant_q4_0, hs_quant_q5_0, hs_quant_q8_0,
-    hs_quant_q4_k, hs_quant_q5_k, hs_quant_q6_k;
+    hs_quant_q4_k, hs_quant_q5_k, hs_quant_q6_k, hs_quant_mxfp4;
 
 #endif

@@ -142,15 +142,43 @@ static void test_multiply(void **state)
 		}
 }
 
-/* Grouped heads, causal, a head_dim that is no multiple of 16, more queries than a block. */
+enum { DIM = 24, GROUP = 3, KEYS = 70, QUERIES = 11, HEAD = GROUP * DIM };
+
+/* What one query sees, by the definition: out (DIM). */
+static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_t head, double out[static DIM])
+{
+	double weight[KEYS], total = a->sinks ? exp((double)a->sinks[head]) : 0;
+	int64_t own = (int64_t)a->origin + token, reach = a->causal ? a->window - 1 : a->window / 2;
+	for (int64_t at = 0; at < KEYS; at++) {
+		double s = 0;
+		for (uint32_t c = 0; c < DIM; c++)
+			s += (double)a->q[token * HEAD + head * DIM + c] *
+			     (double)hs_half_to_float(a->keys[at / 16 * DIM * 16 + 16 * c + at % 16]);
+		s *= (double)a->scale;
+		if (a->cap > 0)
+			s = (double)a->cap * tanh(s / (double)a->cap);
+		bool seen = a->causal ? at <= own : at < (int64_t)a->visible;
+		if (a->window && llabs(own - at) > reach)
+			seen = false;
+		total += weight[at] = seen ? exp(s) : 0;
+	}
+	for (uint32_t c = 0; c < DIM; c++) {
+		out[c] = 0;
+		for (uint32_t at = 0; at < KEYS; at++)
+			out[c] += weight[at] / total * (double)hs_half_to_float(a->values[at * 32 + c]);
+	}
+}
+
+/* Grouped heads, a head_dim that is no multiple of 16, more queries than a block; windows, caps, sinks, both directions. */
 static void test_attend(void **state)
 {
-	enum { DIM = 24, GROUP = 3, KEYS = 70, N = 11, HEAD = GROUP * DIM };
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
 	struct tiny_maker k = {.rng = 8};
-	static float q[N * HEAD], out[N * HEAD + 16], first[N * HEAD + 16], scores[HS_QUERY_BLOCK * 96];
+	static float q[QUERIES * HEAD], out[QUERIES * HEAD + 16], first[QUERIES * HEAD + 16], scores[HS_QUERY_BLOCK * 96];
 	static uint16_t keys[80 * DIM], values[80 * 32];
+	static const float sinks[GROUP] = {-1, 0.5f, 2};
+	static const uint32_t windows[] = {0, 1, 7, 16, 40, 200};
 	for (size_t i = 0; i < HS_ARRAY_LEN(q); i++)
 		q[i] = tiny_uniform(&k) * 3;
 	for (uint32_t at = 0; at < KEYS; at++)
@@ -158,30 +186,34 @@ static void test_attend(void **state)
 			keys[at / 16 * DIM * 16 + 16 * c + at % 16] = hs_half_from_float(tiny_uniform(&k) * 2);
 			values[at * 32 + c] = hs_half_from_float(tiny_uniform(&k));
 		}
-	const struct hs_attention a = {.q = q, .out = out, .stride = HEAD, .head_dim = DIM, .group = GROUP, .keys = keys,
-				       .values = values, .visible = KEYS - N + 1, .causal = true, .scores = scores,
-				       .scores_stride = 96};
-	for (size_t i = 0; i < n_tables; i++) {
+	for (size_t kind = 0; kind < 8 * HS_ARRAY_LEN(windows) * n_tables; kind++) {
+		size_t table = kind % n_tables, form = kind / n_tables;
+		const struct hs_attention a = {.q = q,
+					       .out = out,
+					       .stride = HEAD,
+					       .head_dim = DIM,
+					       .group = GROUP,
+					       .keys = keys,
+					       .values = values,
+					       .origin = KEYS - QUERIES,
+					       .visible = KEYS,
+					       .window = windows[form / 8],
+					       .causal = form & 1,
+					       .cap = form & 2 ? 1.5f : 0,
+					       .sinks = form & 4 ? sinks : NULL,
+					       .scale = 0.2f,
+					       .scores = scores,
+					       .scores_stride = 96};
 		memset(out, 0, sizeof out);
-		tables[i]->attend(&a, 0, N);
-		for (uint32_t t = 0; t < N; t++)
+		tables[table]->attend(&a, 0, QUERIES);
+		for (uint32_t t = 0; t < QUERIES; t++)
 			for (uint32_t h = 0; h < GROUP; h++) {
-				double weight[KEYS], total = 0, want[DIM] = {0};
-				uint32_t n = a.visible + t;
-				for (uint32_t at = 0; at < n; at++) {
-					double s = 0;
-					for (uint32_t c = 0; c < DIM; c++)
-						s += (double)q[t * HEAD + h * DIM + c] *
-						     (double)hs_half_to_float(keys[at / 16 * DIM * 16 + 16 * c + at % 16]);
-					total += weight[at] = exp(s / sqrt(DIM));
-				}
-				for (uint32_t at = 0; at < n; at++)
-					for (uint32_t c = 0; c < DIM; c++)
-						want[c] += weight[at] / total * (double)hs_half_to_float(values[at * 32 + c]);
+				double want[DIM];
+				attend_plainly(&a, t, h, want);
 				for (uint32_t c = 0; c < DIM; c++)
 					assert_true(fabs(want[c] - (double)out[t * HEAD + h * DIM + c]) < 1e-5);
 			}
-		if (i == 0)
+		if (table == 0)
 			memcpy(first, out, sizeof out);
 		assert_memory_equal(first, out, sizeof out);
 	}
@@ -200,10 +232,23 @@ static void test_activate(void **state)
 		}
 		tables[i]->activate(HS_ACT_SILU, gate, silu, 1024);
 		tables[i]->activate(HS_ACT_GELU, NULL, gelu, 1024);
+		float tanhs[1024], clamped[1024], caps[1024];
+		for (int k = 0; k < 1024; k++) {
+			tanhs[k] = caps[k] = (float)(k - 512) / 24;
+			clamped[k] = (float)(300 - k) / 30;
+		}
+		tables[i]->activate(HS_ACT_GELU_TANH, NULL, tanhs, 1024);
+		tables[i]->activate(HS_ACT_SWIGLU_CLAMPED, gate, clamped, 1024);
+		tables[i]->cap(caps, 1024, 5);
 		for (int k = 0; k < 1024; k++) {
 			double v = (double)(float)(k - 512) / 24;
 			assert_true(fabs((double)silu[k] - 2 * v / (1 + exp(-v))) < 1e-5);
 			assert_true(fabs((double)gelu[k] - 0.5 * v * (1 + erf(v / sqrt(2)))) < 5e-6);
+			assert_true(fabs((double)tanhs[k] - 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)))) <
+				    5e-6);
+			double g = fmin(v, 7), u = fmin(fmax((double)(float)(300 - k) / 30, -7), 7);
+			assert_true(fabs((double)clamped[k] - g / (1 + exp(-1.702 * g)) * (u + 1)) < 1e-4);
+			assert_true(fabs((double)caps[k] - 5 * tanh(v / 5)) < 5e-6);
 		}
 		if (i == 0) {
 			memcpy(first[0], silu, sizeof silu);
@@ -247,11 +292,8 @@ static void test_normalise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_quantise),
-	    cmocka_unit_test(test_multiply),
-	    cmocka_unit_test(test_attend),
-	    cmocka_unit_test(test_activate),
-	    cmocka_unit_test(test_normalise),
+	    cmocka_unit_test(test_quantise), cmocka_unit_test(test_multiply),  cmocka_unit_test(test_attend),
+	    cmocka_unit_test(test_activate), cmocka_unit_test(test_normalise),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

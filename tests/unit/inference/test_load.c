@@ -174,7 +174,7 @@ static void test_wrong_numbers(void **state)
 {
 	struct tiny t = TINY_F32;
 	expect(t, linear, 0, NULL);
-	expect(t, yarn, -ENOTSUP, "qwen2.rope.scaling.type");
+	expect(t, yarn, -EINVAL, "qwen2.rope.scaling.factor");
 	expect(t, linear_by_zero, -EINVAL, "qwen2.rope.scaling.factor");
 	expect(t, partial_rope, -ENOTSUP, "qwen2.rope.dimension_count");
 	expect(t, nan_base, -EINVAL, "qwen2.rope.freq_base");
