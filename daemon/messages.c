@@ -115,17 +115,42 @@ int hs_get_channel(const void *data, size_t len, enum hs_process *ret_role, stru
 	return checked(&w);
 }
 
+static int put_head(struct hs_buf *b, const struct hs_msg_head *v)
+{
+	return hs_put_u64(b, v->seq) || hs_put_u64(b, (uint64_t)v->time) || hs_buf_append(b, v->chain, sizeof v->chain);
+}
+
+static bool take_head(struct hs_wire *w, struct hs_msg_head *ret)
+{
+	ret->seq = hs_wire_u64(w);
+	ret->time = (int64_t)hs_wire_u64(w);
+	return take_raw(w, ret->chain, sizeof ret->chain);
+}
+
+int hs_put_head(struct hs_buf *b, const struct hs_msg_head *v)
+{
+	return told(put_head(b, v));
+}
+
+int hs_get_head(const void *data, size_t len, struct hs_msg_head *ret)
+{
+	struct hs_wire w = hs_wire_over(data, len);
+	return take_head(&w, ret) ? checked(&w) : -EPROTO;
+}
+
 int hs_put_key(struct hs_buf *b, const struct hs_msg_key *v)
 {
 	return told(hs_put_u32(b, v->generation) || hs_buf_append(b, v->db_uuid, sizeof v->db_uuid) ||
-		    hs_buf_append(b, v->key, sizeof v->key));
+		    hs_buf_append(b, v->key, sizeof v->key) || hs_buf_append(b, v->signer, sizeof v->signer) ||
+		    put_head(b, &v->head));
 }
 
 int hs_get_key(const void *data, size_t len, struct hs_msg_key *ret)
 {
 	struct hs_wire w = hs_wire_over(data, len);
 	ret->generation = hs_wire_u32(&w);
-	if (!take_raw(&w, ret->db_uuid, sizeof ret->db_uuid) || !take_raw(&w, ret->key, sizeof ret->key))
+	if (!take_raw(&w, ret->db_uuid, sizeof ret->db_uuid) || !take_raw(&w, ret->key, sizeof ret->key) ||
+	    !take_raw(&w, ret->signer, sizeof ret->signer) || !take_head(&w, &ret->head))
 		return -EPROTO;
 	return checked(&w);
 }

@@ -66,7 +66,7 @@ enum hs_msg {
 	HS_MSG_TENANT_ADDED = 35,  /* keyd:   empty */
 	HS_MSG_TENANT_LIST = 36,   /* hishod: empty */
 	HS_MSG_TENANT_ROW = 37,    /* keyd:   char id[HS_ID_LEN], char name[64]; MORE until the last; an empty payload: none */
-	HS_MSG_HEAD_SIGN = 38,     /* tenant: u64 seq, i64 time, u8 hash[32] */
+	HS_MSG_HEAD_SIGN = 38,     /* tenant: struct hs_msg_head; never below the last that was signed */
 	HS_MSG_HEAD_SIGNED = 39,   /* keyd:   u8 public key[32], u8 signature[64] */
 
 	/* tenant to an extractor */
@@ -120,11 +120,20 @@ struct hs_msg_error {
 	struct hs_slice code, object, hint;
 };
 
+struct hs_msg_head { /* of the tenant's audit log (policy/audit.h); seq 0: none */
+	uint64_t seq;
+	int64_t time;
+	uint8_t chain[32];
+};
+
 struct hs_msg_key {
 	uint32_t generation;
 	uint8_t db_uuid[16];
 	uint8_t key[32];
+	uint8_t signer[32];      /* keyd's public key */
+	struct hs_msg_head head; /* the last that keyd signed for this tenant */
 };
+#define HS_MSG_KEY_LEN (4 + 16 + 32 + 32 + 8 + 8 + 32)
 
 struct hs_msg_http_request {
 	struct hs_slice method, path, query;  /* path decoded once, query raw */
@@ -240,6 +249,9 @@ int hs_get_channel(const void *data, size_t len, enum hs_process *ret_role, stru
 
 int hs_put_key(struct hs_buf *b, const struct hs_msg_key *v) HS_MUST_CHECK;
 int hs_get_key(const void *data, size_t len, struct hs_msg_key *ret) HS_MUST_CHECK;
+
+int hs_put_head(struct hs_buf *b, const struct hs_msg_head *v) HS_MUST_CHECK;
+int hs_get_head(const void *data, size_t len, struct hs_msg_head *ret) HS_MUST_CHECK;
 
 int hs_put_extract(struct hs_buf *b, struct hs_slice name, struct hs_slice media) HS_MUST_CHECK;
 int hs_get_extract(const void *data, size_t len, struct hs_slice *ret_name, struct hs_slice *ret_media) HS_MUST_CHECK;

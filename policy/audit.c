@@ -78,11 +78,27 @@ static int broken(struct hs_err *err, const char *code, uint64_t seq, const char
 
 struct walk {
 	struct hs_trail trail;
-	const struct hs_audit_head *witness;
+	const struct hs_audit_witness *witnesses;
+	size_t n_witnesses;
 	const struct hs_mark *mark;
 	bool marked; /* the marked record was met, and is the one that was marked */
-	uint64_t signatures;
 };
+
+/* Is the record at seq (chain NULL: the log has ended before it) the one that was witnessed? */
+static int check_witnesses(const struct hs_audit_witness *witnesses, size_t n, uint64_t seq, const uint8_t *chain,
+			   struct hs_err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct hs_audit_witness *x = &witnesses[i];
+		const char *code = x->is_signed ? "audit.head" : "audit.witness";
+		if (!chain && x->head.seq > seq)
+			return broken(err, code, seq + 1, HS_N_("The audit log ends before its last witnessed record."));
+		if (chain && x->head.seq == seq && sodium_memcmp(x->head.chain, chain, HS_AUDIT_CHAIN_LEN))
+			return broken(err, code, seq,
+				      HS_N_("The audit log is not the one that was witnessed; keep it and compare it with a copy."));
+	}
+	return 0;
+}
 
 /* 1 a record, 0 the end or a torn tail behind the mark, or an error. */
 static int walk_next(struct walk *w, struct hs_trail_record *r, struct hs_err *err)
@@ -93,16 +109,15 @@ static int walk_next(struct walk *w, struct hs_trail_record *r, struct hs_err *e
 		return hs_fail_errno(err, rc, "audit.read", "audit log");
 	uint64_t seq = w->trail.seq;
 	if (rc == 1) {
-		if (w->witness && w->witness->seq == seq && sodium_memcmp(w->witness->chain, w->trail.chain, HS_AUDIT_CHAIN_LEN))
-			return broken(err, "audit.witness", seq,
-				      HS_N_("The audit log is not the one that was witnessed; keep it and compare it with a copy."));
+		rc = check_witnesses(w->witnesses, w->n_witnesses, seq, w->trail.chain, err);
+		if (rc < 0)
+			return rc;
 		if (m->seq == seq) {
 			if (sodium_memcmp(m->chain, w->trail.chain, HS_AUDIT_CHAIN_LEN))
 				return broken(err, "audit.chain", seq,
 					      HS_N_("The audit log was changed; keep it and compare it with a copy."));
 			w->marked = true;
 		}
-		w->signatures += r->kind == HS_TRAIL_SIGNATURE;
 		return 1;
 	}
 	if (seq < m->seq)
@@ -110,8 +125,9 @@ static int walk_next(struct walk *w, struct hs_trail_record *r, struct hs_err *e
 					HS_N_("The audit log ends before its last acknowledged record."))
 			       : broken(err, "audit.chain", seq + 1,
 					HS_N_("The audit log was changed; keep it and compare it with a copy."));
-	if (w->witness && w->witness->seq > seq)
-		return broken(err, "audit.witness", seq + 1, HS_N_("The audit log ends before its last witnessed record."));
+	int missed = check_witnesses(w->witnesses, w->n_witnesses, seq, NULL, err);
+	if (missed < 0)
+		return missed;
 	/*
 	 * Behind the mark there is at most one record, which nobody was told of. More than one record's worth of bytes
 	 * that are no record was not left by a crash.
@@ -184,13 +200,14 @@ static int lock(int fd)
 }
 
 static int open_files(struct hs_audit *a, int dirfd, const char *name, const char *mark, const char *tenant,
-		      const struct hs_audit_head *witness, int64_t now_ms, struct hs_err *err)
+		      const struct hs_audit_witness *witnesses, size_t n_witnesses, int64_t now_ms, struct hs_err *err)
 {
 	bool fresh = false;
 	int rc = needs_creation(dirfd, name, mark, &fresh);
 	if (!rc && fresh) {
-		if (witness && witness->seq)
-			return broken(err, "audit.witness", witness->seq, HS_N_("The audit log is gone."));
+		rc = check_witnesses(witnesses, n_witnesses, 0, NULL, err);
+		if (rc)
+			return rc;
 		rc = create(dirfd, name, mark, tenant, a->keys, now_ms);
 	}
 	if (rc)
@@ -211,8 +228,8 @@ static int open_files(struct hs_audit *a, int dirfd, const char *name, const cha
 	return rc ? hs_fail_errno(err, rc, "audit.open", name) : 0;
 }
 
-static int check_log(struct hs_audit *a, int dirfd, const char *name, const char *tenant, const struct hs_audit_head *witness,
-		     uint64_t *ret_torn, struct hs_err *err)
+static int check_log(struct hs_audit *a, int dirfd, const char *name, const char *tenant,
+		     const struct hs_audit_witness *witnesses, size_t n_witnesses, uint64_t *ret_torn, struct hs_err *err)
 {
 	struct hs_mark mark;
 	struct hs_trail_record r;
@@ -223,7 +240,7 @@ static int check_log(struct hs_audit *a, int dirfd, const char *name, const char
 		rc = read_mark(dirfd, name, &a->header, a->keys->mark, &mark, err);
 	if (rc)
 		return rc;
-	struct walk w = {.witness = witness, .mark = &mark};
+	struct walk w = {.witnesses = witnesses, .n_witnesses = n_witnesses, .mark = &mark};
 	rc = hs_trail_init(&w.trail, a->fd, &a->header);
 	if (rc)
 		return hs_fail_errno(err, rc, "audit.read", name);
@@ -254,7 +271,8 @@ static int cut(struct hs_audit *a, uint64_t torn, int64_t now_ms, struct hs_err 
 }
 
 int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t key[static HS_AUDIT_KEY_LEN],
-		  const struct hs_audit_head *witness, int64_t now_ms, struct hs_audit **ret, struct hs_err *err)
+		  const struct hs_audit_witness *witnesses, size_t n_witnesses, int64_t now_ms, struct hs_audit **ret,
+		  struct hs_err *err)
 {
 	char mark[NAME_MAX + 1];
 	uint64_t torn = 0;
@@ -279,9 +297,9 @@ int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t
 		hs_audit_close(a);
 		return hs_fail_errno(err, -ENOMEM, "audit.memory", name);
 	}
-	rc = open_files(a, dirfd, name, mark, tenant, witness, now_ms, err);
+	rc = open_files(a, dirfd, name, mark, tenant, witnesses, n_witnesses, now_ms, err);
 	if (!rc)
-		rc = check_log(a, dirfd, name, tenant, witness, &torn, err);
+		rc = check_log(a, dirfd, name, tenant, witnesses, n_witnesses, &torn, err);
 	if (!rc && torn)
 		rc = cut(a, torn, now_ms, err);
 	if (rc) {
@@ -361,20 +379,19 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 	return 0;
 }
 
-/* Frame, body, chain. The body is sealed where seal is set: the frame and the chain before it are bound to it. */
-static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, bool seal,
+/* Frame, sealed body, chain: the frame and the chain before it are bound to the body. */
+static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n,
 		 uint8_t chain[static HS_AUDIT_CHAIN_LEN])
 {
 	uint8_t frame[HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN];
-	r->body_len = n + (seal ? HS_TRAIL_TAG_LEN : 0);
+	r->body_len = n + HS_TRAIL_TAG_LEN;
 	r->seq = a->head.seq + 1;
 	if (r->time < a->clock_high)
 		r->flags |= HS_TRAIL_CLOCK_BACK;
 	if (r->body_len > HS_AUDIT_RECORD_MAX - HS_TRAIL_RECORD_MIN)
 		return -EMSGSIZE;
 	hs_trail_frame(r, frame);
-	if (seal)
-		hs_random(frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, HS_TRAIL_NONCE_LEN);
+	hs_random(frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, HS_TRAIL_NONCE_LEN);
 	memcpy(frame + HS_TRAIL_FRAME_LEN, a->head.chain, HS_AUDIT_CHAIN_LEN);
 	a->record.len = 0;
 	int rc = hs_buf_append(&a->record, frame, HS_TRAIL_FRAME_LEN);
@@ -382,21 +399,17 @@ static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *b
 		rc = hs_buf_reserve(&a->record, r->body_len + HS_AUDIT_CHAIN_LEN);
 	if (rc)
 		return rc;
-	if (seal)
-		(void)crypto_aead_xchacha20poly1305_ietf_encrypt(
-			a->record.data + a->record.len, NULL, body, n, frame, sizeof(frame), NULL,
-			frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, a->keys->seal);
-	else
-		memcpy(a->record.data + a->record.len, body, n);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(a->record.data + a->record.len, NULL, body, n, frame, sizeof(frame), NULL,
+							 frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, a->keys->seal);
 	a->record.len += r->body_len;
 	hs_trail_chain(a->head.chain, a->record.data, a->record.len, chain);
 	return hs_buf_append(&a->record, chain, HS_AUDIT_CHAIN_LEN);
 }
 
-static int append(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, bool seal, struct hs_err *err)
+static int append(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, struct hs_err *err)
 {
 	uint8_t chain[HS_AUDIT_CHAIN_LEN];
-	int rc = build(a, r, body, n, seal, chain);
+	int rc = build(a, r, body, n, chain);
 	if (rc)
 		return hs_fail(err, -rc, "audit.record", HS_N_("The record cannot be written as it is; the request is refused."),
 			       "%zu bytes", n);
@@ -415,40 +428,10 @@ int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t
 	if (rc)
 		return rc;
 	struct hs_trail_record r = {.kind = HS_TRAIL_ENTRY, .time = e->time, .commit_seq = e->commit_seq};
-	rc = append(a, &r, a->plain.data, a->plain.len, true, err);
+	rc = append(a, &r, a->plain.data, a->plain.len, err);
 	sodium_memzero(a->plain.data, a->plain.len);
 	if (!rc && ret_seq)
 		*ret_seq = r.seq;
-	return rc;
-}
-
-int hs_audit_append_signature(struct hs_audit *a, const struct hs_audit_head *signed_head, const uint8_t key_id[static 8],
-			      const uint8_t signature[static HS_AUDIT_SIGNATURE_LEN], int64_t now_ms, struct hs_err *err)
-{
-	uint8_t body[HS_TRAIL_SIGNATURE_BODY];
-	if (a->failed)
-		return failed_for_good(a, err, "earlier");
-	hs_le64_store(body, signed_head->seq);
-	hs_le64_store(body + 8, (uint64_t)signed_head->time);
-	memcpy(body + 16, signed_head->chain, HS_AUDIT_CHAIN_LEN);
-	memcpy(body + 16 + HS_AUDIT_CHAIN_LEN, key_id, 8);
-	memcpy(body + 24 + HS_AUDIT_CHAIN_LEN, signature, HS_AUDIT_SIGNATURE_LEN);
-	struct hs_trail_record r = {.kind = HS_TRAIL_SIGNATURE, .time = now_ms};
-	return append(a, &r, body, sizeof(body), false, err);
-}
-
-int hs_audit_head_bytes(const char *tenant, const struct hs_audit_head *head, struct hs_buf *out)
-{
-	static const char domain[] = "hisho-audit-head"; /* with its zero byte */
-	int rc = hs_buf_append(out, domain, sizeof(domain));
-	if (!rc)
-		rc = hs_put_str(out, tenant, strlen(tenant));
-	if (!rc)
-		rc = hs_put_u64(out, head->seq);
-	if (!rc)
-		rc = hs_put_u64(out, (uint64_t)head->time);
-	if (!rc)
-		rc = hs_buf_append(out, head->chain, sizeof(head->chain));
 	return rc;
 }
 
@@ -488,8 +471,8 @@ static int reader_open(struct reader *r, int dirfd, const char *name, const uint
 	return rc;
 }
 
-int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_head *witness, struct hs_audit_report *ret,
-		    struct hs_err *err)
+int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_witness *witnesses, size_t n_witnesses,
+		    struct hs_audit_report *ret, struct hs_err *err)
 {
 	struct reader in;
 	struct hs_trail_record r;
@@ -497,14 +480,14 @@ int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_head *wit
 	int rc = reader_open(&in, dirfd, name, NULL, err);
 	if (rc)
 		return rc;
-	struct walk w = {.witness = witness, .mark = &in.mark};
+	memcpy(ret->tenant, in.header.tenant, sizeof(ret->tenant));
+	struct walk w = {.witnesses = witnesses, .n_witnesses = n_witnesses, .mark = &in.mark};
 	rc = hs_trail_init(&w.trail, in.fd, &in.header);
 	if (!rc) {
 		while ((rc = walk_next(&w, &r, err)) == 1)
 			ret->head.time = r.time;
 		ret->records = ret->head.seq = w.trail.seq;
 		memcpy(ret->head.chain, w.trail.chain, sizeof(ret->head.chain));
-		ret->signatures = w.signatures;
 		ret->good_bytes = w.trail.at;
 		ret->torn_bytes = rc ? 0 : w.trail.size - w.trail.at;
 		hs_trail_finish(&w.trail);
@@ -576,8 +559,6 @@ int hs_audit_each(int dirfd, const char *name, const uint8_t key[static HS_AUDIT
 	while (!rc && (rc = walk_next(&w, &r, err)) == 1) {
 		struct hs_audit_shown s;
 		rc = 0;
-		if (r.kind != HS_TRAIL_ENTRY)
-			continue;
 		if (open_record(&r, &keys, &view, &plain, &s))
 			rc = broken(err, "audit.key", r.seq, HS_N_("The record does not open with this key."));
 		else if (passes(filter, &s))

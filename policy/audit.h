@@ -47,6 +47,11 @@ struct hs_audit_head { /* where the log ends */
 	uint8_t chain[HS_AUDIT_CHAIN_LEN];
 };
 
+struct hs_audit_witness { /* a head known from elsewhere: the log must contain it */
+	struct hs_audit_head head;
+	bool is_signed; /* by keyd (policy/head.h); else the database's copy (policy/witness.h). Names what is missed */
+};
+
 struct hs_audit_chunk { /* a passage that entered a prompt */
 	char version[32]; /* "ver_..." */
 	uint32_t start, end; /* bytes of the canonical text */
@@ -75,14 +80,15 @@ struct hs_audit_entry {
 };
 
 /*
- * Open the log `name` in dirfd for appending; make it where it is missing and `witness` is NULL.
+ * Open the log `name` in dirfd for appending; make it where it is missing and nobody witnessed a record of it.
  * tenant: its public id; an existing log of another tenant is refused. key: the tenant's audit key.
- * witness: a head known from elsewhere (the database's copy, keyd's last signature), or NULL: the log must contain it.
- * -EBADMSG "audit.chain", "audit.mark", "audit.truncated", "audit.witness", "audit.key", "audit.tenant": never repaired.
+ * -EBADMSG "audit.chain", "audit.mark", "audit.truncated", "audit.witness", "audit.head" (a signed witness), "audit.key",
+ * "audit.tenant": never repaired.
  * -ENOTSUP "audit.format"; -EBUSY "audit.locked"; else from the system.
  */
 int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t key[static HS_AUDIT_KEY_LEN],
-		  const struct hs_audit_head *witness, int64_t now_ms, struct hs_audit **ret, struct hs_err *err) HS_MUST_CHECK;
+		  const struct hs_audit_witness *witnesses, size_t n_witnesses, int64_t now_ms, struct hs_audit **ret,
+		  struct hs_err *err) HS_MUST_CHECK;
 void hs_audit_close(struct hs_audit *a); /* wipes its keys; takes NULL */
 
 /*
@@ -91,14 +97,6 @@ void hs_audit_close(struct hs_audit *a); /* wipes its keys; takes NULL */
  * (an entry over the limits), -EIO "audit.failed" (fsync failed or the tail could not be taken back: for good).
  */
 int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t *ret_seq, struct hs_err *err) HS_MUST_CHECK;
-
-/* Keep keyd's signature over {seq, chain, time} of `signed_head` as a record of its own, in clear. key_id: 8 bytes. */
-int hs_audit_append_signature(struct hs_audit *a, const struct hs_audit_head *signed_head, const uint8_t key_id[static 8],
-			      const uint8_t signature[static HS_AUDIT_SIGNATURE_LEN], int64_t now_ms,
-			      struct hs_err *err) HS_MUST_CHECK;
-
-/* The bytes that keyd signs for a head: "hisho-audit-head" 0, tenant, seq, time, chain (docs/formats/audit.md). */
-int hs_audit_head_bytes(const char *tenant, const struct hs_audit_head *head, struct hs_buf *out) HS_MUST_CHECK;
 
 void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret);
 
@@ -109,16 +107,16 @@ int64_t hs_audit_clock_high(const struct hs_audit *a);
 uint64_t hs_audit_commit_high(const struct hs_audit *a);
 
 struct hs_audit_report {
+	char tenant[HS_AUDIT_TENANT_MAX + 1];
 	uint64_t records;
 	struct hs_audit_head head; /* of the last good record */
-	uint64_t signatures;       /* signature records seen; they are checked by who holds the public key */
 	uint64_t good_bytes;       /* up to the end of the last good record */
 	uint64_t torn_bytes;       /* an incomplete record behind it */
 };
 
 /* Verify without keys. 0, or -EBADMSG as hs_audit_open with ret filled as far as the log is good. */
-int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_head *witness, struct hs_audit_report *ret,
-		    struct hs_err *err) HS_MUST_CHECK;
+int hs_audit_verify(int dirfd, const char *name, const struct hs_audit_witness *witnesses, size_t n_witnesses,
+		    struct hs_audit_report *ret, struct hs_err *err) HS_MUST_CHECK;
 
 struct hs_audit_filter { /* zeroed: everything */
 	int64_t since, until;   /* UTC ms, inclusive and exclusive; 0: open */

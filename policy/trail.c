@@ -146,9 +146,7 @@ int hs_trail_next(struct hs_trail *t, struct hs_trail_record *ret)
 		.body_len = length - HS_TRAIL_RECORD_MIN,
 		.chain = t->buf + length - HS_AUDIT_CHAIN_LEN,
 	};
-	if (sodium_memcmp(chain, r.chain, sizeof(chain)) || r.seq != t->seq + 1 ||
-	    (r.kind != HS_TRAIL_ENTRY && r.kind != HS_TRAIL_SIGNATURE) ||
-	    (r.kind == HS_TRAIL_SIGNATURE && r.body_len != HS_TRAIL_SIGNATURE_BODY))
+	if (sodium_memcmp(chain, r.chain, sizeof(chain)) || r.seq != t->seq + 1 || r.kind != HS_TRAIL_ENTRY)
 		return -EBADMSG;
 	memcpy(r.prev, t->chain, sizeof(r.prev));
 	memcpy(t->chain, chain, sizeof(t->chain));

@@ -16,9 +16,8 @@
 #define HS_TRAIL_NONCE_LEN 24
 #define HS_TRAIL_TAG_LEN 16
 #define HS_TRAIL_RECORD_MIN (HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN)
-#define HS_TRAIL_SIGNATURE_BODY (8 + 8 + HS_AUDIT_CHAIN_LEN + 8 + HS_AUDIT_SIGNATURE_LEN)
 
-enum hs_trail_kind { HS_TRAIL_ENTRY = 1, HS_TRAIL_SIGNATURE = 2 };
+enum hs_trail_kind { HS_TRAIL_ENTRY = 1 };
 enum hs_trail_flag { HS_TRAIL_CLOCK_BACK = 1u << 0 };
 
 struct hs_trail_header {

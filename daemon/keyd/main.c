@@ -19,15 +19,19 @@
 #include "crypto/keyring.h"
 #include "daemon/child.h"
 #include "daemon/jail.h"
-#include "policy/audit.h"
+#include "policy/head.h"
 
 #define KEYRING "keys/keyring"
+#define HEADS "keys/heads"
+#define LEAVE_MS 3000         /* how long an orderly end waits for tenants, which want their last heads signed */
+#define HEAD_SIGN_LEAST_MS 50 /* between two heads of one tenant: each is synced to disk */
 
 struct tenant_channel {
 	struct tenant_channel *next, **link;
 	struct hs_id tenant;
 	struct hs_channel *channel;
 	struct keyd *keyd;
+	uint64_t signed_ms; /* when a head was signed last, by the monotonic clock; 0: never */
 };
 
 struct keyd {
@@ -35,37 +39,59 @@ struct keyd {
 	struct hs_child *child;
 	struct hs_jail_report jail;
 	struct hs_keyring *keyring;
+	int heads; /* folder of what was signed last, a note a tenant */
 	struct tenant_channel *channels;
 	const char *root_source; /* "credential", "file" or "passphrase" */
 	bool demo;
 	bool stopping;
+	uv_timer_t leaving;
 };
 
 /* --- tenants' channels --- */
 
+static void leave(struct keyd *k);
+
 static void drop_channel(struct tenant_channel *t)
 {
+	struct keyd *k = t->keyd;
 	*t->link = t->next;
 	if (t->next)
 		t->next->link = t->link;
 	hs_channel_destroy(t->channel);
 	free(t);
+	if (k->stopping && !k->channels)
+		leave(k);
+}
+
+/* What keyd signed last for the tenant; seq 0: nothing yet. */
+static int last_head(const struct tenant_channel *t, struct hs_audit_head *ret, struct hs_err *err)
+{
+	uint8_t public[HS_SIGN_PUBLIC_LEN];
+	*ret = (struct hs_audit_head){0};
+	hs_keyring_public(t->keyd->keyring, public);
+	int rc = hs_head_read(t->keyd->heads, t->tenant.s, t->tenant.s, public, ret, err);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 static int give_key(struct tenant_channel *t, const struct hs_frame *f, struct hs_err *err)
 {
 	struct hs_keyring_tenant found;
+	struct hs_audit_head last;
 	HS_KEY_AUTO key = NULL;
 	if (f->payload_len != 0)
 		return -EPROTO;
-	int rc = hs_keyring_unwrap_tenant(t->keyd->keyring, t->tenant.s, &key, &found, err);
+	int rc = last_head(t, &last, err);
+	if (rc == 0)
+		rc = hs_keyring_unwrap_tenant(t->keyd->keyring, t->tenant.s, &key, &found, err);
 	if (rc < 0)
 		return rc;
-	struct hs_msg_key msg = {.generation = found.generation};
+	struct hs_msg_key msg = {.generation = found.generation, .head = {last.seq, last.time, {0}}};
+	memcpy(msg.head.chain, last.chain, sizeof msg.head.chain);
+	hs_keyring_public(t->keyd->keyring, msg.signer);
 	memcpy(msg.db_uuid, found.db_uuid, sizeof msg.db_uuid);
 	memcpy(msg.key, key->bytes, sizeof msg.key);
 	struct hs_buf b = HS_BUF_INIT;
-	rc = hs_buf_reserve(&b, 64); /* once: a buffer that grows leaves copies behind */
+	rc = hs_buf_reserve(&b, HS_MSG_KEY_LEN); /* once: a buffer that grows leaves copies behind */
 	if (rc == 0)
 		rc = hs_put_key(&b, &msg);
 	if (rc == 0)
@@ -75,24 +101,47 @@ static int give_key(struct tenant_channel *t, const struct hs_frame *f, struct h
 	return rc;
 }
 
-static int sign_head(struct tenant_channel *t, const struct hs_frame *f)
+/* Sign, and remember it before anyone is told: what was signed can then be missed. */
+static int sign_and_keep(struct tenant_channel *t, const struct hs_audit_head *head, uint8_t *ret_signature, struct hs_err *err)
 {
-	struct hs_wire w = hs_wire_over(f->payload, f->payload_len);
-	struct hs_audit_head head = {.seq = hs_wire_u64(&w)};
-	head.time = (int64_t)hs_wire_u64(&w);
-	const uint8_t *chain = hs_wire_bytes(&w, sizeof head.chain);
-	if (!chain || !hs_wire_done(&w))
-		return -EPROTO;
-	memcpy(head.chain, chain, sizeof head.chain);
+	uint8_t public[HS_SIGN_PUBLIC_LEN];
 	HS_BUF_AUTO text = HS_BUF_INIT;
-	uint8_t reply[HS_SIGN_PUBLIC_LEN + HS_SIGNATURE_LEN];
-	int rc = hs_audit_head_bytes(t->tenant.s, &head, &text);
+	HS_BUF_AUTO note = HS_BUF_INIT;
+	hs_keyring_public(t->keyd->keyring, public);
+	int rc = hs_head_text(t->tenant.s, head, &text);
 	if (rc == 0)
-		rc = hs_keyring_sign(t->keyd->keyring, text.data, text.len, reply + HS_SIGN_PUBLIC_LEN);
+		rc = hs_keyring_sign(t->keyd->keyring, text.data, text.len, ret_signature);
+	if (rc == 0)
+		rc = hs_head_note(t->tenant.s, head, public, ret_signature, &note);
 	if (rc < 0)
 		return rc;
+	rc = hs_file_replace(t->keyd->heads, t->tenant.s, note.data, note.len, 0600);
+	return rc < 0 ? hs_fail_errno(err, rc, "audit.head", HEADS) : 0;
+}
+
+static int sign_head(struct tenant_channel *t, const struct hs_frame *f, struct hs_err *err)
+{
+	struct hs_msg_head asked;
+	struct hs_audit_head last, head;
+	uint8_t reply[HS_SIGN_PUBLIC_LEN + HS_SIGNATURE_LEN];
+	uint64_t now = hs_monotonic_ms();
+	if (hs_get_head(f->payload, f->payload_len, &asked) < 0 || asked.seq == 0)
+		return -EPROTO;
+	if (t->signed_ms && now - t->signed_ms < HEAD_SIGN_LEAST_MS)
+		return hs_fail(err, EBUSY, "audit.head_busy", HS_N_("Heads are asked for too often. Try again shortly."), "%s", t->tenant.s);
+	head = (struct hs_audit_head){.seq = asked.seq, .time = asked.time};
+	memcpy(head.chain, asked.chain, sizeof head.chain);
+	int rc = last_head(t, &last, err);
+	if (rc == 0 && !hs_head_follows(&last, &head))
+		rc = hs_fail(err, ESTALE, "audit.head", HS_N_("A later or another head of this audit log was signed before."), "%s",
+			     t->tenant.s);
+	if (rc == 0)
+		rc = sign_and_keep(t, &head, reply + HS_SIGN_PUBLIC_LEN, err);
+	if (rc < 0)
+		return rc;
+	t->signed_ms = now;
 	hs_keyring_public(t->keyd->keyring, reply);
-	(void)hs_channel_send(t->channel, HS_MSG_HEAD_SIGNED, f->request, 0, reply, sizeof reply); /* as above */
+	(void)hs_channel_send(t->channel, HS_MSG_HEAD_SIGNED, f->request, 0, reply, sizeof reply); /* gone() tells a failure */
 	return 0;
 }
 
@@ -100,7 +149,7 @@ static void on_tenant_frame(void *ctx, struct hs_frame *f)
 {
 	struct tenant_channel *t = ctx;
 	struct hs_err err = HS_ERR_INIT;
-	int rc = f->type == HS_MSG_KEY ? give_key(t, f, &err) : f->type == HS_MSG_HEAD_SIGN ? sign_head(t, f) : -EPROTO;
+	int rc = f->type == HS_MSG_KEY ? give_key(t, f, &err) : f->type == HS_MSG_HEAD_SIGN ? sign_head(t, f, &err) : -EPROTO;
 	if (rc == -EPROTO) {
 		hs_log("tenant %s broke the protocol: its channel is closed", t->tenant.s);
 		drop_channel(t);
@@ -196,21 +245,42 @@ static int on_control(void *ctx, struct hs_channel *control, struct hs_frame *f)
 static int on_status(void *ctx, struct hs_buf *out)
 {
 	struct keyd *k = ctx;
-	int rc = hs_buf_printf(out, "{\"root\":\"%s\",\"demo\":%s,\"tenants\":%zu,\"epoch\":%u,", k->root_source,
-			       k->demo ? "true" : "false", hs_keyring_count(k->keyring), hs_keyring_epoch(k->keyring));
+	uint8_t public[HS_SIGN_PUBLIC_LEN];
+	char key[HS_HEAD_KEY_TEXT_MAX];
+	hs_keyring_public(k->keyring, public);
+	hs_head_key_format(public, key);
+	int rc = hs_buf_printf(out, "{\"root\":\"%s\",\"demo\":%s,\"tenants\":%zu,\"epoch\":%u,\"audit_key\":\"%s\",", k->root_source,
+			       k->demo ? "true" : "false", hs_keyring_count(k->keyring), hs_keyring_epoch(k->keyring), key);
 	if (rc == 0)
 		rc = hs_jail_report_json(&k->jail, out);
 	return rc < 0 ? rc : hs_buf_append_str(out, "}");
 }
 
+static void leave(struct keyd *k)
+{
+	if (!k->child)
+		return;
+	hs_child_destroy(k->child);
+	k->child = NULL;
+	uv_close((uv_handle_t *)&k->leaving, NULL);
+	while (k->channels)
+		drop_channel(k->channels);
+}
+
+static void on_leave(uv_timer_t *timer)
+{
+	leave(timer->data);
+}
+
+/* Tenants are told to stop at the same time: their last heads are still signed, as long as their channels stand. */
 static void on_shutdown(void *ctx)
 {
 	struct keyd *k = ctx;
 	k->stopping = true;
-	while (k->channels)
-		drop_channel(k->channels);
-	hs_child_destroy(k->child);
-	k->child = NULL;
+	if (k->channels)
+		(void)uv_timer_start(&k->leaving, on_leave, LEAVE_MS, 0); /* cannot fail with a callback */
+	else
+		leave(k);
 }
 
 /* --- start --- */
@@ -283,6 +353,14 @@ static int open_keyring(struct keyd *k, int state, const struct root *r, struct 
 	return hs_keyring_create(state, KEYRING, &root, &k->keyring, err);
 }
 
+static int open_heads(struct keyd *k, int state, struct hs_err *err)
+{
+	if (mkdirat(state, HEADS, 0700) < 0 && errno != EEXIST)
+		return hs_fail_errno(err, -errno, "audit.head", HEADS);
+	k->heads = openat(state, HEADS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return k->heads < 0 ? hs_fail_errno(err, -errno, "audit.head", HEADS) : 0;
+}
+
 static int enter_jail(struct keyd *k, const char *state, int state_fd, struct hs_err *err)
 {
 	char keys[1100], tenants[1100];
@@ -310,10 +388,16 @@ static int start(struct keyd *k, const char *state, const char *credential, bool
 		rc = enter_jail(k, state, state_fd, err);
 	if (rc == 0)
 		rc = open_keyring(k, state_fd, r, err);
+	if (rc == 0)
+		rc = open_heads(k, state_fd, err);
 	hs_key_destroy(r->key);
 	sodium_free(r);
 	if (rc == 0)
 		rc = uv_loop_init(&k->loop);
+	if (rc == 0) {
+		(void)uv_timer_init(&k->loop, &k->leaving); /* cannot fail */
+		k->leaving.data = k;
+	}
 	if (rc == 0)
 		rc = hs_child_create(&k->loop, HS_PROCESS_KEYD, "", &events, k, &k->child);
 	if (rc == 0)
@@ -326,7 +410,7 @@ static int start(struct keyd *k, const char *state, const char *credential, bool
 
 int main(int argc, char **argv)
 {
-	static struct keyd k;
+	static struct keyd k = {.heads = -1};
 	static const struct option options[] = {{"state", required_argument, NULL, 's'},
 						{"credential", required_argument, NULL, 'c'},
 						{"passphrase", no_argument, NULL, 'p'},
@@ -353,6 +437,7 @@ int main(int argc, char **argv)
 	if (rc == 0)
 		rc = start(&k, state, credential, ask, &err);
 	hs_keyring_close(k.keyring);
+	hs_close(&k.heads);
 	if (rc < 0) {
 		(void)hs_fail_errno(&err, rc, "keyring.start", state);
 		hs_log_err("start", &err);

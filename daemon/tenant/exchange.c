@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "daemon/tenant/chat_events.h"
+#include "daemon/tenant/heads.h"
 #include "policy/witness.h"
 
 struct hs_exchange *hs_exchange_create(struct hs_tenant *t, const struct hs_transport *transport, void *transport_ctx)
@@ -244,7 +245,14 @@ int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 	x->entry.principal = x->who.user;
 	x->entry.time = hs_now_ms();
 	x->entry.commit_seq = hs_store_commit_seq(t->store);
-	return hs_audit_append(t->audit, &x->entry, ret_seq, &x->err);
+	uint64_t seq;
+	int rc = hs_audit_append(t->audit, &x->entry, &seq, &x->err);
+	if (rc < 0)
+		return rc;
+	hs_heads_count(t->heads, seq);
+	if (ret_seq)
+		*ret_seq = seq;
+	return 0;
 }
 
 int hs_exchange_recheck(struct hs_exchange *x)

@@ -15,6 +15,7 @@
 #include "daemon/jail.h"
 #include "daemon/tenant/embedder.h"
 #include "daemon/tenant/extract_client.h"
+#include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/intake.h"
 #include "daemon/tenant/serve.h"
@@ -38,7 +39,7 @@ struct process {
 	struct hs_upkeep *upkeep;
 	struct web web;
 	int waiting_web; /* a channel that came before the tenant was open; -1: none */
-	bool open, stopping, failed;
+	bool open, leaving, stopping, failed;
 };
 
 /* --- channels --- */
@@ -99,6 +100,27 @@ static void serve(struct process *p)
 	p->waiting_web = -1;
 	hs_intake_kick(p->tenant.intake);
 	hs_embedder_kick(p->tenant.embedder);
+	hs_heads_attach(p->tenant.heads, p->keyd);
+	hs_heads_start(p->tenant.heads);
+}
+
+static void take_key(struct process *p, const struct hs_msg_key *msg)
+{
+	memcpy(p->tenant.db_uuid, msg->db_uuid, sizeof msg->db_uuid);
+	p->tenant.key_generation = msg->generation;
+	memcpy(p->tenant.signer, msg->signer, sizeof msg->signer);
+	p->tenant.signed_head = (struct hs_audit_head){.seq = msg->head.seq, .time = msg->head.time};
+	memcpy(p->tenant.signed_head.chain, msg->head.chain, sizeof msg->head.chain);
+}
+
+static void log_refusal(const struct process *p, const struct hs_frame *f)
+{
+	struct hs_msg_error told;
+	if (f->type == HS_MSG_ERROR && hs_get_error(f->payload, f->payload_len, &told) == 0)
+		hs_log("the keyring gave no key for tenant %s: %.*s %.*s", p->tenant.name, (int)told.code.len, told.code.s,
+		       (int)told.object.len, told.object.s);
+	else
+		hs_log("the keyring gave no key for tenant %s", p->tenant.name);
 }
 
 static void on_key(void *ctx, struct hs_frame *f)
@@ -106,15 +128,18 @@ static void on_key(void *ctx, struct hs_frame *f)
 	struct process *p = ctx;
 	struct hs_msg_key msg;
 	struct hs_err err = HS_ERR_INIT;
-	if (p->open || f->type != HS_MSG_KEY_REPLY || hs_get_key(f->payload, f->payload_len, &msg) < 0) {
-		hs_log("the keyring gave no key for tenant %s", p->tenant.name);
+	if (p->open || p->leaving) {
+		hs_heads_frame(p->tenant.heads, f);
+		return;
+	}
+	if (f->type != HS_MSG_KEY_REPLY || hs_get_key(f->payload, f->payload_len, &msg) < 0) {
+		log_refusal(p, f);
 		p->failed = true;
 		stop(p);
 		return;
 	}
 	struct hs_key *key = hs_key_copy(msg.key);
-	memcpy(p->tenant.db_uuid, msg.db_uuid, sizeof msg.db_uuid);
-	p->tenant.key_generation = msg.generation;
+	take_key(p, &msg);
 	explicit_bzero(&msg, sizeof msg);
 	explicit_bzero((void *)f->payload, f->payload_len); /* the packet buffer, ours */
 	int rc = key ? hs_tenant_open(&p->tenant, key, p->dict, &err) : -ENOMEM;
@@ -133,6 +158,8 @@ static void on_keyd_gone(void *ctx, const struct hs_err *why)
 	struct process *p = ctx;
 	hs_channel_destroy(p->keyd);
 	p->keyd = NULL;
+	if (p->open || p->leaving)
+		hs_heads_attach(p->tenant.heads, NULL);
 }
 
 static void attach_keyd(struct process *p, int fd)
@@ -142,7 +169,9 @@ static void attach_keyd(struct process *p, int fd)
 	hs_channel_destroy(p->keyd);
 	p->keyd = NULL;
 	int rc = hs_channel_create(&p->loop, fd, &o, &events, p, &p->keyd);
-	if (rc == 0 && !p->open)
+	if (rc == 0 && p->open)
+		hs_heads_attach(p->tenant.heads, p->keyd);
+	else if (rc == 0)
 		rc = hs_channel_send(p->keyd, HS_MSG_KEY, 1, 0, NULL, 0);
 	if (rc < 0)
 		hs_log("no channel to the keyring: %s", strerror(-rc));
@@ -152,7 +181,7 @@ static void on_channel(void *ctx, enum hs_process peer, const char *name, int fd
 {
 	struct process *p = ctx;
 	int rc = 0;
-	if (p->stopping) {
+	if (p->stopping || p->leaving) {
 		(void)close(fd); /* we are leaving */
 		return;
 	}
@@ -233,9 +262,26 @@ static void stop(struct process *p)
 	p->child = NULL;
 }
 
-static void on_shutdown(void *ctx)
+static void leave(void *ctx)
 {
 	stop(ctx);
+}
+
+/* Nothing is taken any more; the last head of the audit log is signed; then everything closes. */
+static void on_shutdown(void *ctx)
+{
+	struct process *p = ctx;
+	if (!p->open) {
+		stop(p);
+		return;
+	}
+	p->open = false;
+	p->leaving = true;
+	if (p->web.channel)
+		on_web_gone(p, NULL);
+	hs_http_server_destroy(p->admin);
+	p->admin = NULL;
+	hs_heads_finish(p->tenant.heads, leave, p);
 }
 
 /* --- start --- */
@@ -337,6 +383,8 @@ int main(int argc, char **argv)
 		rc = hs_intake_create(&p.tenant, &p.tenant.intake);
 	if (rc == 0)
 		rc = hs_embedder_create(&p.tenant, &p.tenant.embedder);
+	if (rc == 0)
+		rc = hs_heads_create(&p.tenant, &p.tenant.heads);
 	if (rc == 0)
 		rc = hs_child_create(&p.loop, HS_PROCESS_TENANT, p.tenant.id.s, &events, &p, &p.child);
 	if (rc < 0) {

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "daemon/tenant/embedder.h"
 #include "daemon/tenant/extract_client.h"
+#include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/intake.h"
 #include "policy/witness.h"
@@ -109,15 +110,27 @@ static int start_workers(struct hs_tenant *t, struct hs_err *err)
 	return rc;
 }
 
-/* Log and database vouch for one another: neither may be older than the other knows it to have been. */
+/*
+ * Log and database vouch for one another: neither may be older than the other knows it to have been. keyd's memory, and the note
+ * beside the log, which may be a little older or newer than that, vouch for the log as well.
+ */
 static int open_audit(struct hs_tenant *t, struct hs_err *err)
 {
-	struct hs_audit_head witness;
-	int rc = hs_witness_read(hs_store_db(t->store), &witness);
+	struct hs_audit_witness witnesses[3];
+	size_t n = 0;
+	int rc = hs_witness_read(hs_store_db(t->store), &witnesses[n].head);
 	if (rc < 0 && rc != -ENOENT)
 		return hs_fail_errno(err, rc, "audit.witness", t->name);
-	rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, rc == 0 ? &witness : NULL, hs_now_ms(),
-			   &t->audit, err);
+	if (rc == 0)
+		witnesses[n++].is_signed = false;
+	rc = hs_head_read(t->dir, HS_TENANT_HEAD, t->id.s, t->signer, &witnesses[n].head, err);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (rc == 0)
+		witnesses[n++].is_signed = true;
+	if (t->signed_head.seq > 0)
+		witnesses[n++] = (struct hs_audit_witness){.head = t->signed_head, .is_signed = true};
+	rc = hs_audit_open(t->dir, HS_TENANT_AUDIT, t->id.s, t->audit_key->bytes, witnesses, n, hs_now_ms(), &t->audit, err);
 	if (rc == 0 && hs_audit_commit_high(t->audit) > hs_store_commit_seq(t->store))
 		rc = hs_fail(err, EBADMSG, "tenant.rolled_back",
 			     HS_N_("The database is older than its audit log says it was; put back the newest copy of both."), "%s", t->name);
@@ -160,6 +173,7 @@ void hs_tenant_close(struct hs_tenant *t)
 	hs_worker_destroy(t->writer);
 	hs_intake_destroy(t->intake);
 	hs_embedder_destroy(t->embedder);
+	hs_heads_destroy(t->heads);
 	hs_infer_client_destroy(t->infer);
 	hs_extract_client_destroy(t->extract);
 	for (int i = 0; i < HS_TENANT_READERS; i++) {
@@ -174,6 +188,7 @@ void hs_tenant_close(struct hs_tenant *t)
 	t->readers = t->writer = NULL;
 	t->intake = NULL;
 	t->embedder = NULL;
+	t->heads = NULL;
 	t->infer = NULL;
 	t->extract = NULL;
 	t->audit = NULL;

@@ -22,6 +22,7 @@
 #include "crypto/token.h"
 #include "daemon/tenant/worker.h"
 #include "policy/audit.h"
+#include "policy/head.h"
 #include "policy/principal.h"
 #include "retrieval/search.h"
 
@@ -34,11 +35,13 @@
 
 #define HS_TENANT_DB "index.db"
 #define HS_TENANT_AUDIT "audit.log"
+#define HS_TENANT_HEAD "audit.log.head" /* signed: policy/head.h */
 #define HS_TENANT_BLOBS "blobs"
 
 struct hs_embedder;
 struct hs_exchange;
 struct hs_extract_client;
+struct hs_heads;
 struct hs_infer_client;
 struct hs_intake;
 
@@ -66,6 +69,8 @@ struct hs_tenant {
 	struct hs_key *db_key, *blob_key, *audit_key, *age_key, *credential_key;
 	uint8_t db_uuid[HS_DB_UUID_LEN];
 	uint32_t key_generation;
+	uint8_t signer[HS_HEAD_PUBLIC_LEN];  /* keyd's public key */
+	struct hs_audit_head signed_head;    /* the last that keyd signed; seq 0: none. Loop thread once it is open */
 
 	struct hs_analyzer *analyzer;
 	struct hs_store *store;
@@ -80,6 +85,7 @@ struct hs_tenant {
 	struct hs_extract_client *extract;
 	struct hs_intake *intake;
 	struct hs_embedder *embedder;
+	struct hs_heads *heads;
 
 	/* what requests hold; loop thread only */
 	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];

@@ -131,11 +131,11 @@ static void test_models_round_trip(void **state)
 static void test_key_is_fixed_size(void **state)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	struct hs_msg_key key = {.generation = 3, .db_uuid = {1}, .key = {2}}, got;
+	struct hs_msg_key got, key = {.generation = 3, .db_uuid = {1}, .key = {2}, .signer = {4}, .head = {9, -8, {7}}};
 	assert_int_equal(hs_put_key(&b, &key), 0);
-	assert_int_equal(b.len, 52);
+	assert_int_equal(b.len, HS_MSG_KEY_LEN);
 	CHECK_BOUNDS(b, hs_get_key, &got);
-	assert_int_equal(got.key[0], 2);
+	assert_memory_equal(&got, &key, sizeof key);
 }
 
 int main(void)
