@@ -1,66 +1,26 @@
-// The employees' page: sign in, ask, evidence first, the answer as it comes, each citation opens its source.
-// Everything that arrives is shown as text nodes; nothing becomes markup, and nothing is fetched from elsewhere.
+// The employees' page: sign in, ask, evidence first, the answer as it comes; earlier conversations, opened, saved, deleted.
 "use strict";
 
-const words = {
-  ja: {
-    signInTitle: "サインイン", signInHelp: "管理者から受け取ったサインイン用リンクを開くか、APIトークンを入力してください。",
-    token: "APIトークン", signIn: "サインイン", signOut: "サインアウト",
-    signInRefused: "サインインできませんでした。リンクは10分間、一度だけ有効です。",
-    question: "質問", questionHint: "例: 出張の日当はいくらですか", keys: "Enter で送信、Shift+Enter で改行", ask: "質問する", stop: "止める",
-    evidence: "根拠となる資料", noEvidence: "閲覧できる資料の中に、該当する箇所は見つかりませんでした。", close: "閉じる",
-    stopped: "（途中で止めました）", failed: "回答できませんでした: ", lost: "通信が切れました。もう一度お試しください。",
-    page: "ページ", sourceFailed: "資料を開けませんでした。", extracted: "資料からの抜粋です。", other: "English",
-  },
-  en: {
-    signInTitle: "Sign in", signInHelp: "Open the sign-in link that your administrator gave you, or enter an API token.",
-    token: "API token", signIn: "Sign in", signOut: "Sign out",
-    signInRefused: "Signing in failed. A link works once, within 10 minutes.",
-    question: "Question", questionHint: "e.g. 出張の日当はいくらですか", keys: "Enter sends, Shift+Enter makes a new line", ask: "Ask", stop: "Stop",
-    evidence: "Evidence", noEvidence: "Nothing in the documents that you may read matches.", close: "Close",
-    stopped: "(stopped)", failed: "No answer: ", lost: "The connection was lost. Please try again.",
-    page: "page", sourceFailed: "The source cannot be opened.", extracted: "Sentences taken from the documents.", other: "日本語",
-  },
-};
-
-const at = (id) => document.getElementById(id);
-let language = localStorage.getItem("language") || (navigator.language.startsWith("ja") ? "ja" : "en");
-let running = null; // AbortController of the answer that streams
-const t = (key) => words[language][key];
-
-function element(name, className, text) {
-  const e = document.createElement(name);
-  if (className) e.className = className;
-  if (text !== undefined) e.textContent = text;
-  return e;
-}
-
-function translate() {
-  document.documentElement.lang = language;
-  for (const e of document.querySelectorAll("[data-text]")) e.textContent = t(e.dataset.text);
-  for (const e of document.querySelectorAll("[data-hint]")) e.placeholder = t(e.dataset.hint);
-  at("language").textContent = t("other");
-  at("sign-out").textContent = t("signOut");
-}
-
-function show(room) {
-  at("sign-in").hidden = room !== "sign-in";
-  at("room").hidden = room !== "room";
-  at("sign-out").hidden = room !== "room";
-  (room === "room" ? at("question") : at("token")).focus();
-}
+let running = null;      // AbortController of the answer that streams
+let conversation = null; // id of the one on the desk; null: the next question begins one
+let listed = [];         // the list of conversations, as far as it was loaded
+let person = 0;          // rises whenever somebody leaves: what was asked for them is shown to nobody else
+let visit = 0;           // rises whenever the desk is given to something else: late answers of the server find it taken
 
 async function call(method, path, body, credential) {
   const headers = { "Accept-Language": language };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (credential) headers.Authorization = "Bearer " + credential;
-  return fetch(path, {
+  const response = await fetch(path, {
     method, headers, body: body === undefined ? undefined : JSON.stringify(body),
     credentials: "same-origin", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer",
   });
+  if (response.status === 401 && !credential && !path.endsWith("/v1/session") && !at("room").hidden) leave("signedOut");
+  return response;
 }
 
 async function reasonOf(response) {
+  if (response.status === 403) return t("denied");
   try {
     return (await response.json()).error.message;
   } catch {
@@ -69,6 +29,12 @@ async function reasonOf(response) {
 }
 
 // --- signing in ---
+
+function show(room) {
+  at("sign-in").hidden = room !== "sign-in";
+  for (const id of ["room", "sign-out", "menu", "skip"]) at(id).hidden = room !== "room";
+  (room === "room" ? at("question") : at("token")).focus();
+}
 
 async function signIn(credential) {
   at("sign-in-error").textContent = "";
@@ -90,183 +56,380 @@ async function signIn(credential) {
 }
 
 async function enter() {
-  let response;
+  let me;
   try {
-    response = await call("GET", "/v1/me");
+    const response = await call("GET", "/v1/me");
+    if (!response.ok) throw new Error();
+    me = await response.json();
   } catch {
     show("sign-in");
     return;
   }
-  if (!response.ok) {
-    show("sign-in");
-    return;
-  }
-  const me = await response.json();
   at("who").textContent = [me.tenant, me.display || me.name].filter(Boolean).join(" / ");
   show("room");
+  showRecent();
+  loadConversations();
+  const wanted = location.hash.slice(1);
+  if (wanted.startsWith("cnv_")) openConversation(wanted, false);
+  else clearDesk();
+}
+
+// Nothing of the person who was here stays on the screen.
+function leave(key) {
+  person++;
+  if (running) running.abort();
+  clearDesk();
+  listed = [];
+  at("conversations").replaceChildren();
+  at("recent-list").replaceChildren();
+  at("who").textContent = "";
+  at("question").value = "";
+  for (const dialog of [at("source"), at("sure")]) if (dialog.open) dialog.close();
+  for (const id of ["source-title", "source-place", "source-text", "sure-what"]) at(id).replaceChildren();
+  setDrawer(false);
+  history.replaceState(null, "", location.pathname);
+  show("sign-in");
+  at("sign-in-error").textContent = key ? t(key) : "";
 }
 
 async function signOut() {
-  if (running) running.abort();
   try {
     await call("DELETE", "/v1/session");
   } catch { /* the session ends by itself after 30 minutes */ }
-  at("turns").replaceChildren(); // nothing of the last person stays on the screen
-  at("who").textContent = "";
-  show("sign-in");
+  leave();
+}
+
+// --- the list of conversations ---
+
+function setDrawer(open) {
+  document.body.classList.toggle("drawer", open);
+  at("menu").ariaExpanded = String(open);
+  at("shade").hidden = !open;
+  at("desk").inert = open;
+  if (open) at("fresh").focus();
+}
+
+function dayOf(ms) {
+  const midnight = new Date().setHours(0, 0, 0, 0);
+  return ms >= midnight ? "today" : ms >= midnight - 864e5 ? "yesterday" : ms >= midnight - 7 * 864e5 ? "week" : "before";
+}
+
+function showList() {
+  let day = null, items;
+  at("conversations").replaceChildren();
+  for (const c of listed) {
+    if (dayOf(c.updated) !== day) {
+      day = dayOf(c.updated);
+      items = element("ul");
+      at("conversations").append(phrase("h3", "", day), items);
+    }
+    const item = element("li");
+    const button = element("button", "", c.title);
+    button.type = "button";
+    button.title = c.title;
+    if (c.id === conversation) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => openConversation(c.id, true));
+    item.append(button);
+    items.append(item);
+  }
+  at("history-state").replaceChildren(...(listed.length ? [] : [phrase("span", "", "noHistory")]));
+}
+
+async function loadConversations(more) {
+  const mine = person;
+  const after = more && listed.length ? "&after=" + encodeURIComponent(listed[listed.length - 1].id) : "";
+  try {
+    const response = await call("GET", "/v1/conversations?limit=40" + after);
+    if (!response.ok) throw new Error();
+    const page = await response.json();
+    if (mine !== person) return;
+    listed = more ? listed.concat(page.data) : page.data;
+    at("older-conversations").hidden = !page.more;
+    showList();
+  } catch {
+    if (mine === person) at("history-state").replaceChildren(phrase("span", "error", "historyFailed"));
+  }
+}
+
+async function showRecent() {
+  const mine = person;
+  try {
+    const response = await call("GET", "/v1/documents?limit=6");
+    const titles = response.ok ? (await response.json()).data : [];
+    if (mine !== person) return;
+    at("recent-list").replaceChildren(...titles.filter((d) => d.title).map((d) => {
+      const item = element("li");
+      const button = element("button", "plain", d.title);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        at("question").value = t("about", d.title);
+        at("question").focus();
+      });
+      item.append(button);
+      return item;
+    }));
+    at("recent").hidden = !titles.length;
+  } catch {
+    at("recent").hidden = true; // one may ask all the same
+  }
+}
+
+// --- the desk ---
+
+function clearDesk() {
+  visit++;
+  setConversation(null);
+  at("turns").replaceChildren();
+  at("talk-title").textContent = "";
+  at("earlier").hidden = at("talk-head").hidden = true;
+  at("welcome").hidden = false;
+  document.body.classList.remove("talking");
+  setHint();
+  for (const b of at("conversations").querySelectorAll("[aria-current]")) b.removeAttribute("aria-current");
+}
+
+function setHint() {
+  at("question").dataset.hint = at("turns").childElementCount ? "followHint" : "questionHint";
+  at("question").placeholder = t(at("question").dataset.hint);
+}
+
+// Only what is kept can be saved or deleted.
+function setConversation(id) {
+  conversation = id;
+  at("export").hidden = at("delete").hidden = !id;
+}
+
+function beginTalk(title) {
+  at("welcome").hidden = true;
+  at("talk-head").hidden = false;
+  at("talk-title").textContent = title;
+  document.body.classList.add("talking");
+}
+
+function freshConversation() {
+  if (running) running.abort();
+  clearDesk();
+  setDrawer(false);
+  history.pushState(null, "", location.pathname);
+  at("question").focus();
+}
+
+// Questions and answers alternate; a question whose answer was never kept stands alone.
+function showMessages(messages) {
+  const turns = [];
+  messages.forEach((m, i) => {
+    const next = messages[i + 1];
+    if (m.role === "user") turns.push(showKept(m, next && next.role === "assistant" ? next : null));
+  });
+  return turns;
+}
+
+async function openConversation(id, remember) {
+  if (running) running.abort();
+  clearDesk();
+  setDrawer(false);
+  const mine = visit;
+  at("welcome").hidden = true;
+  at("turns").append(phrase("p", "quiet loading", "loading"));
+  let page = null, why = t("lost");
+  try {
+    const response = await call("GET", "/v1/conversations/" + encodeURIComponent(id));
+    if (response.ok) page = await response.json();
+    else why = response.status === 404 ? t("gone") : await reasonOf(response);
+  } catch { /* why says so */ }
+  if (mine !== visit) return;
+  at("turns").replaceChildren();
+  if (!page) {
+    at("turns").append(element("div", "notice bad", why));
+    history.replaceState(null, "", location.pathname);
+    return;
+  }
+  setConversation(id);
+  beginTalk(page.title);
+  if (remember) history.pushState(null, "", "#" + id);
+  showMessages(page.data);
+  at("earlier").hidden = !page.more;
+  at("earlier").dataset.before = page.data.length ? page.data[0].id : "";
+  setHint();
+  showList();
+  at("turns").lastElementChild?.scrollIntoView({ block: "start" });
+  at("question").focus({ preventScroll: true });
+}
+
+async function showEarlier() {
+  const mine = visit, first = at("turns").firstElementChild;
+  const response = await call("GET", "/v1/conversations/" + conversation + "?before=" + encodeURIComponent(at("earlier").dataset.before))
+    .catch(() => null);
+  if (mine !== visit || !response || !response.ok) return;
+  const page = await response.json();
+  for (const turn of showMessages(page.data)) at("turns").insertBefore(turn.root, first);
+  at("earlier").hidden = !page.more;
+  at("earlier").dataset.before = page.data.length ? page.data[0].id : "";
+}
+
+async function exportConversation() {
+  let messages = [], before = "", page;
+  try {
+    do {
+      const response = await call("GET", "/v1/conversations/" + conversation + (before ? "?before=" + encodeURIComponent(before) : ""));
+      if (!response.ok) throw new Error(await reasonOf(response));
+      page = await response.json();
+      messages = page.data.concat(messages);
+      before = page.data.length ? page.data[0].id : "";
+    } while (page.more);
+  } catch (error) {
+    at("turns").append(element("div", "notice bad", error instanceof TypeError ? t("lost") : error.message));
+    return;
+  }
+  download(page.title, markdownOf(page.title, messages));
+}
+
+function askToDelete() {
+  at("sure-what").textContent = at("talk-title").textContent;
+  at("sure").returnValue = "no";
+  at("sure").showModal();
+}
+
+async function deleteConversation() {
+  const id = conversation;
+  const response = await call("DELETE", "/v1/conversations/" + encodeURIComponent(id)).catch(() => null);
+  if (!response || (!response.ok && response.status !== 404)) {
+    at("turns").append(element("div", "notice bad", response ? await reasonOf(response) : t("lost")));
+    return;
+  }
+  listed = listed.filter((c) => c.id !== id);
+  freshConversation();
+  showList();
 }
 
 // --- asking ---
 
-function cited(c, turn) {
-  const button = element("button", "cite", "[" + c.n + "]");
-  button.type = "button";
-  button.title = [c.title, c.context].filter(Boolean).join(" - ");
-  button.addEventListener("click", () => openSource(c));
-  const item = turn.evidence.querySelector('li[data-n="' + Number(c.n) + '"]');
-  if (item) item.classList.add("cited");
-  return button;
-}
-
-function showEvidence(list, turn) {
-  turn.evidence.replaceChildren();
-  turn.evidence.append(element("li", "quiet", list.length ? t("evidence") : t("noEvidence")));
-  for (const c of list) {
-    const item = element("li");
-    item.dataset.n = String(c.n);
-    const button = element("button");
-    button.type = "button";
-    button.append(element("div", "title", "[" + c.n + "] " + [c.title, c.context].filter(Boolean).join(" - ") +
-      (c.page ? " (" + c.page + " " + t("page") + ")" : "")));
-    button.append(element("div", "quote", c.quote || ""));
-    button.addEventListener("click", () => openSource(c));
-    item.append(button);
-    turn.evidence.append(item);
-  }
-}
-
-function newTurn(question) {
-  const root = element("article", "turn");
-  root.append(element("div", "asked", question));
-  const columns = element("div", "columns");
-  const answer = element("div", "answer card waiting");
-  const evidence = element("ul", "evidence");
-  columns.append(answer, evidence);
-  root.append(columns);
-  at("turns").append(root);
-  root.scrollIntoView({ block: "end" });
-  return { root, answer, evidence };
-}
-
-// Text with [n] in it, each n that was cited made a button; citations that the text does not spell come behind it.
-function addSentence(text, citations, turn) {
-  const byNumber = new Map(citations.map((c) => [Number(c.n), c]));
-  let from = 0;
-  for (const match of text.matchAll(/\[(\d{1,3})\]/g)) {
-    const c = byNumber.get(Number(match[1]));
-    if (!c) continue;
-    turn.answer.append(text.slice(from, match.index), cited(c, turn));
-    byNumber.delete(Number(match[1]));
-    from = match.index + match[0].length;
-  }
-  turn.answer.append(text.slice(from));
-  for (const c of byNumber.values()) turn.answer.append(cited(c, turn));
-}
-
 function takeEvent(event, turn) {
+  if (turn.visit !== visit) return; // the desk was given to another conversation
   if (event.error) throw new Error(event.error.message);
   const more = event.hisho || {};
-  if (more.evidence) showEvidence(more.evidence, turn);
+  if (more.evidence) {
+    showEvidence(more.evidence, turn);
+    setState(turn, "reading");
+    turn.kept = more.message;
+    if (more.conversation && more.conversation !== conversation) {
+      setConversation(more.conversation);
+      history.pushState(null, "", "#" + conversation);
+    }
+  }
   const delta = event.choices && event.choices[0] && event.choices[0].delta;
-  if (delta && delta.content) addSentence(delta.content, more.citations || [], turn);
-  if (more.outcome === "extracted") turn.answer.append(element("div", "quiet", t("extracted")));
-  if (more.outcome) turn.root.dataset.outcome = more.outcome;
+  if (delta && delta.content && more.citations) {
+    setState(turn, "writing");
+    addSentence(delta.content, more.citations, turn);
+  }
+  if (more.outcome) endTurn(turn, more.outcome, turn.kept);
+}
+
+async function readEvents(response, turn) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    rest += value;
+    const lines = rest.split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line.startsWith("data: ") && line !== "data: [DONE]") takeEvent(JSON.parse(line.slice(6)), turn);
+    }
+  }
+}
+
+function failTurn(turn, error) {
+  if (turn.root.dataset.outcome) return;
+  turn.told = true;
+  if (error.name === "AbortError") {
+    turn.text.append(phrase("p", "quiet", "stopped"));
+  } else {
+    addNotice(turn, "bad", "failed", error instanceof TypeError ? t("lost") : error.message);
+    const again = phrase("button", "plain", "again");
+    again.type = "button";
+    again.addEventListener("click", () => {
+      if (running) return;
+      turn.root.remove();
+      ask(turn.question);
+    });
+    turn.text.append(again);
+  }
+  endTurn(turn, "failed", null);
 }
 
 async function ask(question) {
+  if (!at("turns").childElementCount) beginTalk(question);
   const turn = newTurn(question);
-  running = new AbortController();
-  at("send").disabled = true;
+  turn.visit = visit;
+  turn.root.scrollIntoView({ block: "end" });
+  setState(turn, "searching");
+  setHint();
+  const own = running = new AbortController();
+  at("send").hidden = true;
   at("stop").hidden = false;
   try {
     const response = await fetch("/v1/chat/completions", {
-      method: "POST", credentials: "same-origin", cache: "no-store", redirect: "error", signal: running.signal,
+      method: "POST", credentials: "same-origin", cache: "no-store", redirect: "error", signal: own.signal,
       headers: { "Content-Type": "application/json", "Accept-Language": language },
-      body: JSON.stringify({ model: "hisho", stream: true, messages: [...earlier(turn.root), { role: "user", content: question }] }),
+      body: JSON.stringify({
+        model: "hisho", stream: true, hisho: { conversation: conversation || "new" }, messages: [{ role: "user", content: question }],
+      }),
     });
     if (response.status === 401) {
-      show("sign-in");
+      leave("signedOut");
       return;
     }
     if (!response.ok) throw new Error(await reasonOf(response));
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      rest += value;
-      const lines = rest.split("\n");
-      rest = lines.pop();
-      for (const line of lines) {
-        if (line.startsWith("data: ") && line !== "data: [DONE]") takeEvent(JSON.parse(line.slice(6)), turn);
-      }
-    }
+    await readEvents(response, turn);
+    if (!turn.root.dataset.outcome) throw new TypeError("no end"); // the connection was cut between two events
   } catch (error) {
-    if (error.name === "AbortError") turn.answer.append(element("div", "quiet", t("stopped")));
-    else turn.answer.append(element("div", "error", t("failed") + (error instanceof TypeError ? t("lost") : error.message)));
+    failTurn(turn, error);
   } finally {
-    turn.answer.classList.remove("waiting");
-    at("send").disabled = false;
-    at("stop").hidden = true;
-    running = null;
+    if (running === own) {
+      running = null;
+      at("send").hidden = false;
+      at("stop").hidden = true;
+    }
+    if (!at("room").hidden) loadConversations();
   }
-}
-
-// The turn before: the server joins it to a question that refers back.
-function earlier(current) {
-  const last = current.previousElementSibling;
-  if (!last) return [];
-  return [
-    { role: "user", content: last.querySelector(".asked").textContent },
-    { role: "assistant", content: last.querySelector(".answer").textContent || "-" },
-  ];
-}
-
-// --- the source of a citation ---
-
-async function openSource(c) {
-  at("source-title").textContent = c.title || "";
-  at("source-place").textContent = [c.context, c.page ? c.page + " " + t("page") : ""].filter(Boolean).join(" - ");
-  at("source-text").replaceChildren();
-  if (!at("source").open) at("source").showModal();
-  const query = new URLSearchParams({ version: c.version, start: c.start, end: c.end });
-  let source;
-  try {
-    const response = await call("GET", "/v1/documents/" + encodeURIComponent(c.document) + "/source?" + query);
-    if (!response.ok) throw new Error();
-    source = await response.json();
-  } catch {
-    at("source-text").append(element("span", "error", t("sourceFailed")));
-    return;
-  }
-  // Offsets are bytes of UTF-8, counted from the beginning of the whole text.
-  const bytes = new TextEncoder().encode(source.text);
-  const part = (from, to) => new TextDecoder().decode(bytes.subarray(from - source.text_start, to - source.text_start));
-  const mark = element("mark", "", part(source.start, source.end));
-  at("source-text").append(part(source.text_start, source.start), mark, part(source.end, source.text_start + bytes.length));
-  mark.scrollIntoView({ block: "center" });
 }
 
 // --- what the reader does ---
 
+function fitQuestion() {
+  at("question").style.height = "auto";
+  at("question").style.height = Math.min(at("question").scrollHeight + 2, 220) + "px";
+}
+
+dress(at("menu"), "menu", "menu");
+dress(at("fresh"), "plus", "fresh", true);
+dress(at("export"), "save", "exportAs");
+dress(at("delete"), "bin", "remove");
+dress(at("source-close"), "close", "close");
 at("language").addEventListener("click", () => {
   language = language === "ja" ? "en" : "ja";
   localStorage.setItem("language", language);
   translate();
 });
+at("menu").addEventListener("click", () => setDrawer(at("menu").ariaExpanded !== "true"));
+at("shade").addEventListener("click", () => setDrawer(false));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !document.body.classList.contains("drawer")) return;
+  setDrawer(false);
+  at("menu").focus();
+});
+at("fresh").addEventListener("click", freshConversation);
+at("older-conversations").addEventListener("click", () => loadConversations(true));
+at("earlier").addEventListener("click", showEarlier);
+at("export").addEventListener("click", exportConversation);
+at("delete").addEventListener("click", askToDelete);
+at("sure").addEventListener("close", () => at("sure").returnValue === "yes" && deleteConversation());
 at("sign-out").addEventListener("click", signOut);
 at("stop").addEventListener("click", () => running && running.abort());
 at("source-close").addEventListener("click", () => at("source").close());
+at("source").addEventListener("click", (event) => event.target === at("source") && at("source").close());
 at("sign-in-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const credential = at("token").value.trim();
@@ -278,8 +441,10 @@ at("ask-form").addEventListener("submit", (event) => {
   const question = at("question").value.trim();
   if (!question || running) return;
   at("question").value = "";
+  fitQuestion();
   ask(question);
 });
+at("question").addEventListener("input", fitQuestion);
 at("question").addEventListener("keydown", (event) => {
   // The Enter that confirms a conversion belongs to the input method (keyCode 229 where isComposing came too early).
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -289,14 +454,23 @@ at("question").addEventListener("keydown", (event) => {
 
 // A sign-in link carries its code in the fragment; it may also be opened while the page is there already.
 function arrive() {
-  if (location.hash.length <= 1) return false;
-  const code = decodeURIComponent(location.hash.slice(1));
+  const fragment = decodeURIComponent(location.hash.slice(1));
+  if (!fragment || fragment.startsWith("cnv_")) return false;
   history.replaceState(null, "", location.pathname); // a code is used once and does not stay in the history
   show("sign-in");
-  signIn(code);
+  signIn(fragment);
   return true;
 }
 
-window.addEventListener("hashchange", arrive);
+// Going back and forth between conversations, or a link to one.
+function follow() {
+  if (arrive() || at("room").hidden) return;
+  const wanted = location.hash.slice(1);
+  if (wanted === (conversation || "")) return;
+  if (wanted) openConversation(wanted, false);
+  else clearDesk();
+}
+
+window.addEventListener("popstate", follow); // of changes of the fragment too
 translate();
 if (!arrive()) enter();

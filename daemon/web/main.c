@@ -142,10 +142,9 @@ static int open_tls(struct process *p, struct hs_err *err)
 
 static int open_page(struct process *p, struct hs_err *err)
 {
-	static const char *const names[HS_WEB_FILES] = {"index.html", "style.css", "app.js"};
 	for (size_t i = 0; i < HS_WEB_FILES; i++) {
 		char path[1100];
-		if (snprintf(path, sizeof path, "%s/%s", p->page, names[i]) >= (int)sizeof path)
+		if (snprintf(path, sizeof path, "%s/%s", p->page, hs_web_file_names[i]) >= (int)sizeof path)
 			return -ENAMETOOLONG;
 		int rc = hs_file_read(AT_FDCWD, path, PAGE_FILE_MAX, &p->web.files[i]);
 		if (rc < 0)

@@ -124,10 +124,13 @@ void hs_web_finish(struct hs_web *w)
 
 /* --- routes --- */
 
+const char *const hs_web_file_names[HS_WEB_FILES] = {"index.html", "style.css", "words.js", "view.js", "app.js", "icon.svg"};
+
 static void serve_file(const struct hs_web *w, size_t which, struct hs_responder *r)
 {
 	static const char *const types[HS_WEB_FILES] = {"text/html; charset=utf-8", "text/css; charset=utf-8",
-							"text/javascript; charset=utf-8"};
+							"text/javascript; charset=utf-8", "text/javascript; charset=utf-8",
+							"text/javascript; charset=utf-8", "image/svg+xml"};
 	const struct hs_msg_http_response head = {.status = 200, .n_headers = 2,
 						  .headers = {{hs_slice_str("Content-Type"), hs_slice_str(types[which])},
 							      {hs_slice_str("Cache-Control"), hs_slice_str("no-cache")}}};
@@ -313,7 +316,6 @@ static void *forward(struct hs_web *w, const struct hs_request *q, struct hs_sli
 
 static void *request(void *ctx, const struct hs_request *q, struct hs_responder *r)
 {
-	static const char *const paths[HS_WEB_FILES] = {"/", "/style.css", "/app.js"};
 	struct hs_web *w = ctx;
 	const struct hs_slice path = q->head.path;
 	struct hs_slice name = {0}, rest = path;
@@ -328,12 +330,12 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		hs_responder_answer(r, 200, "text/plain", "ok\n", 3);
 		return NULL;
 	}
-	if (of_tenant && (rest.len == 0 || hs_slice_is(rest, "/"))) {
+	if (hs_slice_is(path, "/") || (of_tenant && (rest.len == 0 || hs_slice_is(rest, "/")))) {
 		serve_file(w, 0, r); /* whether there is such a tenant or not */
 		return NULL;
 	}
-	for (size_t i = 0; i < HS_WEB_FILES; i++) {
-		if (hs_slice_is(path, paths[i])) {
+	for (size_t i = 1; i < HS_WEB_FILES; i++) {
+		if (starts(path, "/") && hs_slice_is((struct hs_slice){path.s + 1, path.len - 1}, hs_web_file_names[i])) {
 			serve_file(w, i, r);
 			return NULL;
 		}

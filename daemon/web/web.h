@@ -7,7 +7,7 @@
 #include "daemon/forward.h"
 #include "daemon/http.h"
 
-#define HS_WEB_FILES 3
+#define HS_WEB_FILES 6
 #define HS_WEB_SIGN_INS_A_MINUTE 10 /* of one address */
 #define HS_WEB_ADDRESSES 1024
 
@@ -15,13 +15,16 @@ struct hs_web_tenant;
 
 struct hs_web {
 	uv_loop_t *loop;
-	struct hs_buf files[HS_WEB_FILES]; /* index.html, style.css, app.js */
+	struct hs_buf files[HS_WEB_FILES]; /* as hs_web_file_names */
 	struct hs_web_tenant *tenants;
 	struct hs_web_bucket { /* tries to sign in, by a hash of the address: neighbours in a slot share it */
 		uint64_t since; /* monotonic ms */
 		unsigned count;
 	} buckets[HS_WEB_ADDRESSES];
 };
+
+/* The page's files in its folder; index.html, the first, is served as "/". */
+extern const char *const hs_web_file_names[HS_WEB_FILES];
 
 /* A tenant's channel: name is "<id>/<name>"; fd -1 forgets it. Takes fd. */
 void hs_web_tenant(struct hs_web *w, const char *name, int fd);
