@@ -256,10 +256,14 @@ async function openConversation(id, remember) {
   at("question").focus({ preventScroll: true });
 }
 
+// The messages of the conversation on the desk before one of them, or its last ones.
+function readPage(before) {
+  return call("GET", "/v1/conversations/" + conversation + (before ? "?before=" + encodeURIComponent(before) : ""));
+}
+
 async function showEarlier() {
   const mine = visit, first = at("turns").firstElementChild;
-  const response = await call("GET", "/v1/conversations/" + conversation + "?before=" + encodeURIComponent(at("earlier").dataset.before))
-    .catch(() => null);
+  const response = await readPage(at("earlier").dataset.before).catch(() => null);
   if (mine !== visit || !response || !response.ok) return;
   const page = await response.json();
   for (const turn of showMessages(page.data)) at("turns").insertBefore(turn.root, first);
@@ -271,7 +275,7 @@ async function exportConversation() {
   let messages = [], before = "", page;
   try {
     do {
-      const response = await call("GET", "/v1/conversations/" + conversation + (before ? "?before=" + encodeURIComponent(before) : ""));
+      const response = await readPage(before);
       if (!response.ok) throw new Error(await reasonOf(response));
       page = await response.json();
       messages = page.data.concat(messages);
@@ -374,7 +378,8 @@ async function ask(question) {
       method: "POST", credentials: "same-origin", cache: "no-store", redirect: "error", signal: own.signal,
       headers: { "Content-Type": "application/json", "Accept-Language": language },
       body: JSON.stringify({
-        model: "hisho", stream: true, hisho: { conversation: conversation || "new" }, messages: [{ role: "user", content: question }],
+        model: "hisho", stream: true, messages: [{ role: "user", content: question }],
+        hisho: { conversation: conversation || "new" },
       }),
     });
     if (response.status === 401) {

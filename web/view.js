@@ -23,7 +23,8 @@ const shapes = { // of 24 by 24, drawn as lines
   menu: "M4 7h16M4 12h16M4 17h16", plus: "M12 5v14M5 12h14", close: "M6 6l12 12M18 6L6 18",
   bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5", save: "M12 4v11M7 11l5 5 5-5M5 20h14",
   copy: "M9 9h10v11H9zM6 15H5V4h10v2", lock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3",
-  good: "M4 11h3v9H4zM7 11l4-7c1.5 0 2.5 1 2.5 2.5L13 10h6l-1.5 10H7", bad: "M4 13h3V4H4zM7 13l4 7c1.5 0 2.5-1 2.5-2.5L13 14h6L17.5 4H7",
+  good: "M4 11h3v9H4zM7 11l4-7c1.5 0 2.5 1 2.5 2.5L13 10h6l-1.5 10H7",
+  bad: "M4 13h3V4H4zM7 13l4 7c1.5 0 2.5-1 2.5-2.5L13 14h6L17.5 4H7",
 };
 
 function icon(name) {
@@ -249,14 +250,13 @@ function whyForm(message, say) {
   const form = element("form", "feedback");
   const fields = element("fieldset");
   fields.append(phrase("legend", "", "why"));
-  for (const [reason, key] of [["wrong", "wrong"], ["incomplete", "incomplete"], ["citation", "citation"], ["not_found", "not_found"],
-    ["other", "reasonOther"]]) {
+  for (const reason of ["wrong", "incomplete", "citation", "not_found", "other"]) {
     const label = element("label", "choice");
     const radio = element("input");
     radio.type = "radio";
     radio.name = "reason";
     radio.value = reason;
-    label.append(radio, phrase("span", "", key));
+    label.append(radio, phrase("span", "", "why_" + reason));
     fields.append(label);
   }
   const comment = element("textarea");
@@ -279,7 +279,9 @@ function whyForm(message, say) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const reason = form.querySelector("input[name=reason]:checked");
-    const sent = await sendFeedback(message, { value: -1, reason: reason ? reason.value : "", comment: comment.value.trim(), share: box.checked });
+    const sent = await sendFeedback(message, {
+      value: -1, reason: reason ? reason.value : "", comment: comment.value.trim(), share: box.checked,
+    });
     say(sent ? "thanks" : "feedbackFailed");
     if (sent) form.remove();
   });
@@ -297,7 +299,11 @@ function showKept(question, answer) {
   }
   const sources = new Map(); // a passage may be cited by several sentences, each with its own words
   for (const s of answer.sentences) {
-    for (const c of s.citations || []) if (!sources.has(c.n)) sources.set(c.n, c);
+    for (const c of s.citations || []) {
+      const known = sources.get(c.n);
+      if (!known) sources.set(c.n, { ...c });
+      else if (c.quote && !(known.quote || "").includes(c.quote)) known.quote = [known.quote, c.quote].filter(Boolean).join("\n");
+    }
   }
   if (sources.size) showEvidence([...sources.values()].sort((a, b) => a.n - b.n), turn);
   for (const s of answer.sentences) {

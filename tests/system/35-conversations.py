@@ -2,7 +2,6 @@
 """Goal: what a person asked and was answered is theirs alone, is shown again only as far as they may read today, and is gone when
 they delete it; feedback reaches who administers without the texts unless the person shares them. No model is needed."""
 import json
-import re
 
 from appliance import ROOT, Appliance, wait_for
 
@@ -38,7 +37,7 @@ with Appliance() as a:
     # Without a conversation nothing is kept.
     plain = a.ask("tokai", "tanaka", question)
     check("conversation" not in plain["hisho"] and "message" not in plain["hisho"], f"it says that it is kept: {plain['hisho']}")
-    check(get(a, "/v1/conversations", tanaka) == {"data": [], "more": False}, "a chat of a client that named no conversation is kept")
+    check(get(a, "/v1/conversations", tanaka) == {"data": [], "more": False}, "a chat that named no conversation is kept")
 
     first = ask(a, "tanaka", question, "new")
     check(first["outcome"] == "extracted" and first["citations"], f"it is answered: {first}")
@@ -104,7 +103,8 @@ with Appliance() as a:
 
     shown = texts(get(a, path, tanaka))
     check(all(shown), f"{shown}")
-    set_policy(re.sub(r"(?m)^(rules:)\n", "\\1\n  - {id: closed, deny: [ask, download], who: {users: [tanaka]}, level: {up_to: 極秘}}\n", POLICY))
+    set_policy(POLICY.replace("\nrules:\n", "\nrules:\n  - {id: closed, deny: [ask, download], who: {users: [tanaka]},"
+                              " level: {up_to: 極秘}}\n"))
     withheld = get(a, path, tanaka)
     check(not any(texts(withheld)) and all(s == {"withheld": True} for m in withheld["data"] for s in m.get("sentences", [])),
           f"a sentence is shown that rests on what may not be read: {withheld}")

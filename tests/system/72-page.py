@@ -6,7 +6,6 @@ A picture of each step is left where HISHO_SHOTS says."""
 import json
 import os
 import pathlib
-import re
 import shutil
 import sys
 import tempfile
@@ -26,20 +25,21 @@ if not shutil.which("chromium") or not shutil.which("chromedriver"):
 SHOTS = os.environ.get("HISHO_SHOTS")
 QUESTION = "格付Bの取引先の与信限度額の上限はいくらですか。"
 POLICY = (ROOT / "docs/demo/tokai/policy.yaml").read_text()
-CLOSED = re.sub(r"(?m)^(rules:)\n", "\\1\n  - {id: closed, deny: [ask, download], who: {users: [tanaka]}, collections: [営業], level: {up_to: 極秘}}\n",
-                POLICY)
+CLOSED = POLICY.replace("\nrules:\n", "\nrules:\n  - {id: closed, deny: [ask, download], who: {users: [tanaka]}, collections: [営業],"
+                        " level: {up_to: 極秘}}\n")
 
 
 def browser(width, height, downloads=None):
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={width},{height}",
-                     "--ignore-certificate-errors", "--hide-scrollbars"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     f"--window-size={width},{height}", "--ignore-certificate-errors", "--hide-scrollbars"):
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"intl.accept_languages": "ja,en"})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.chrome.service.Service(shutil.which("chromedriver")))
     # A window of a headless browser has a least width; what is shown in it has none.
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                           {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
     if downloads:
         driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
     return driver
@@ -104,7 +104,8 @@ def check_asking(a, driver):
     box = by_id(driver, "question")
     # The Enter that ends a conversion: the browser says isComposing, and nothing is sent.
     driver.execute_script("""arguments[0].value = 'よしん';
-        arguments[0].dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true, cancelable: true}));""", box)
+        arguments[0].dispatchEvent(new KeyboardEvent('keydown',
+            {key: 'Enter', isComposing: true, bubbles: true, cancelable: true}));""", box)
     assert not all_of(driver, ".turn"), "an unfinished word was sent"
     box.clear()
     turn = ask(driver, QUESTION, 1)
@@ -163,7 +164,8 @@ def check_history(a, driver, downloads):
     wait_for("the earlier one opens", lambda: len(all_of(driver, ".turn[data-outcome]")) == 3, 20)
     turns = all_of(driver, ".turn")
     assert turns[0].find_element(By.CSS_SELECTOR, ".asked").text == QUESTION and "1,500万円" in turns[0].text
-    assert turns[0].find_element(By.CSS_SELECTOR, ".thumb.bad").get_attribute("aria-pressed") == "true", "what was said of it is remembered"
+    bad = turns[0].find_element(By.CSS_SELECTOR, ".thumb.bad")
+    assert bad.get_attribute("aria-pressed") == "true", "what was said of it is remembered"
     assert turns[2].get_attribute("data-outcome") == "not_found"
     assert by_id(driver, "talk-title").text == QUESTION
     shot(driver, "opened")
@@ -227,7 +229,7 @@ def check_states(driver):
     shot(driver, "offline")
     driver.delete_network_conditions()
     click(driver, [b for b in all_of(driver, ".answer button.plain") if "もう一度" in b.text][0])
-    wait_for("asked again", lambda: [t for t in all_of(driver, ".turn[data-outcome]") if t.get_attribute("data-outcome") != "failed"], 60)
+    wait_for("asked again", lambda: all_of(driver, ".turn[data-outcome]:not([data-outcome=failed])"), 60)
 
     driver.delete_all_cookies()
     by_id(driver, "question").send_keys("休憩は何分ですか。" + Keys.ENTER)
@@ -272,7 +274,8 @@ def check_phone(a):
         by_id(driver, "menu").send_keys(Keys.ENTER)
         wait_for("the list", lambda: by_id(driver, "fresh").is_displayed(), 10)
         assert driver.switch_to.active_element.get_attribute("id") == "fresh"
-        wait_for("it has slid in", lambda: driver.execute_script("return document.getElementById('history').getAnimations().length === 0"), 10)
+        still = "return document.getElementById('history').getAnimations().length === 0"
+        wait_for("it has slid in", lambda: driver.execute_script(still), 10)
         shot(driver, "phone-list")
         driver.switch_to.active_element.send_keys(Keys.ESCAPE)
         assert driver.switch_to.active_element.get_attribute("id") == "menu"
