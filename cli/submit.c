@@ -21,13 +21,19 @@
 #include "crypto/signer.h"
 
 #define STATE_MAX (256u * 1024u * 1024u)
-#define SOURCE_LEN 56 /* "src_" and 52 base32 characters */
-#define MAC_TEXT_LEN 52
+#define SOURCE_LEN HS_FILER_SOURCE_LEN
+#define MAC_TEXT_LEN HS_FILER_MAC_LEN
 
-struct filed { /* what the state file knows of a source; the last line about it wins */
+/*
+ * What the state file knows of a source: a line "source sequence mac", and behind it the job that an acknowledged document
+ * waits for. The line with the highest sequence wins, the later one of two: a job that ended is settled by a line without it.
+ */
+struct filed {
 	char source[SOURCE_LEN + 1];
 	uint64_t sequence;
-	char mac[MAC_TEXT_LEN + 1]; /* "-" where it was withdrawn */
+	char mac[MAC_TEXT_LEN + 1]; /* "-" where it does not stand: withdrawn, failed, or sealed for another to hand in */
+	char job[HS_ID_LEN + 1];    /* "" where it is settled */
+	size_t line;
 };
 
 struct hs_filer {
@@ -41,14 +47,18 @@ struct hs_filer {
 	struct filed pending;
 };
 
+#define NOTHING_STANDS "-"
+
 static int by_source(const void *a, const void *b)
 {
 	const struct filed *x = a, *y = b;
 	int c = strcmp(x->source, y->source);
-	return c ? c : (x->sequence > y->sequence) - (x->sequence < y->sequence);
+	if (c == 0)
+		c = (x->sequence > y->sequence) - (x->sequence < y->sequence);
+	return c ? c : (x->line > y->line) - (x->line < y->line);
 }
 
-static const struct filed *look_up(const struct hs_filer *f, const char *source)
+static struct filed *look_up(const struct hs_filer *f, const char *source)
 {
 	size_t low = 0, high = f->n_filed;
 	while (low < high) { /* the first that is greater */
@@ -61,7 +71,29 @@ static const struct filed *look_up(const struct hs_filer *f, const char *source)
 	return low && strcmp(f->filed[low - 1].source, source) == 0 ? &f->filed[low - 1] : NULL;
 }
 
-/* Lines "source sequence mac". A line cut by a crash is the last one and is passed over: its document is filed again. */
+static struct hs_ticket ticket_of(const struct filed *x)
+{
+	struct hs_ticket t = {.sequence = x->sequence};
+	memcpy(t.source, x->source, sizeof t.source);
+	memcpy(t.mac, x->mac, sizeof t.mac);
+	memcpy(t.job, x->job, sizeof t.job);
+	return t;
+}
+
+static bool parse_line(const char *line, struct filed *ret)
+{
+	int used = 0;
+	int n = sscanf(line, "%56s %" SCNu64 " %52s%n %30s%n", ret->source, &ret->sequence, ret->mac, &used, ret->job, &used);
+	if (n < 3 || line[used] != '\0' || strlen(ret->source) != SOURCE_LEN)
+		return false;
+	if (n == 3)
+		ret->job[0] = '\0';
+	else if (!hs_id_valid(ret->job, strlen(ret->job), "job_"))
+		return false;
+	return strlen(ret->mac) == MAC_TEXT_LEN || strcmp(ret->mac, NOTHING_STANDS) == 0;
+}
+
+/* A line cut by a crash is the last one and is passed over: its document is filed again. */
 static int load_state(struct hs_filer *f, struct hs_err *err)
 {
 	HS_BUF_AUTO text = HS_BUF_INIT;
@@ -76,11 +108,10 @@ static int load_state(struct hs_filer *f, struct hs_err *err)
 		return -ENOMEM;
 	char *save = NULL;
 	for (char *line = strtok_r((char *)text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		struct filed *x = &f->filed[f->n_filed];
-		int used = 0;
-		if (sscanf(line, "%56s %" SCNu64 " %52s%n", x->source, &x->sequence, x->mac, &used) == 3 && line[used] == '\0' &&
-		    strlen(x->source) == SOURCE_LEN && (strlen(x->mac) == MAC_TEXT_LEN || strcmp(x->mac, "-") == 0))
+		if (parse_line(line, &f->filed[f->n_filed])) {
+			f->filed[f->n_filed].line = f->n_filed;
 			f->n_filed++;
+		}
 	}
 	qsort(f->filed, f->n_filed, sizeof *f->filed, by_source);
 	return 0;
@@ -296,7 +327,8 @@ static int read_document(const char *path, struct hs_buf *content, struct hs_err
 	if (!S_ISREG(st.st_mode))
 		return hs_fail(err, ENOTSUP, "file.kind", HS_N_("only regular files are taken"), "%s", path);
 	if (st.st_size > (off_t)HS_PAYLOAD_CONTENT_MAX)
-		return hs_fail(err, EFBIG, "file.size", HS_N_("documents of at most 256 MiB are taken; split it"), "%s", path);
+		return hs_fail(err, EFBIG, "file.size", HS_N_("the document is larger than is taken; split it"), "%s: at most %u MiB",
+			       path, HS_PAYLOAD_CONTENT_MAX >> 20);
 	int rc = hs_fd_read_all(fd, HS_PAYLOAD_CONTENT_MAX, content);
 	return rc < 0 ? hs_fail_errno(err, rc, "file.read", path) : 0;
 }
@@ -396,12 +428,69 @@ int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manif
 	return rc;
 }
 
-int hs_filer_acknowledged(struct hs_filer *f, struct hs_err *err)
+static int write_line(struct hs_filer *f, const struct filed *x, struct hs_err *err)
 {
-	char line[SOURCE_LEN + MAC_TEXT_LEN + 32];
-	int n = snprintf(line, sizeof line, "%s %" PRIu64 " %s\n", f->pending.source, f->pending.sequence, f->pending.mac);
+	char line[SOURCE_LEN + MAC_TEXT_LEN + HS_ID_LEN + 32];
+	int n = snprintf(line, sizeof line, "%s %" PRIu64 " %s%s%s\n", x->source, x->sequence, x->mac, *x->job ? " " : "", x->job);
 	int rc = hs_fd_write_all(f->state, line, (size_t)n);
 	return rc < 0 ? hs_fail_errno(err, rc, "sender.state", f->state_path) : 0;
+}
+
+int hs_filer_acknowledged(struct hs_filer *f, const char *job, struct hs_ticket *ret, struct hs_err *err)
+{
+	struct filed *x = &f->pending;
+	(void)snprintf(x->job, sizeof x->job, "%s", hs_id_valid(job, strlen(job), "job_") ? job : ""); /* fits, being valid */
+	if (ret)
+		*ret = ticket_of(x);
+	return write_line(f, x, err);
+}
+
+int hs_filer_set_aside(struct hs_filer *f, struct hs_err *err)
+{
+	struct filed x = f->pending;
+	memcpy(x.mac, NOTHING_STANDS, sizeof NOTHING_STANDS);
+	return write_line(f, &x, err);
+}
+
+int hs_filer_settle(struct hs_filer *f, const struct hs_ticket *ticket, bool stands, struct hs_err *err)
+{
+	struct filed x = {.sequence = ticket->sequence};
+	struct filed *known = look_up(f, ticket->source);
+	memcpy(x.source, ticket->source, sizeof x.source);
+	(void)snprintf(x.mac, sizeof x.mac, "%s", stands ? ticket->mac : NOTHING_STANDS); /* one length */
+	if (known && known->sequence == x.sequence)
+		*known = x;
+	return write_line(f, &x, err);
+}
+
+int hs_filer_unsettled(struct hs_filer *f, int (*fn)(void *ctx, const struct hs_ticket *ticket), void *ctx)
+{
+	int rc = 0;
+	for (size_t i = 0; i < f->n_filed && rc == 0; i++) {
+		const struct filed *x = &f->filed[i];
+		bool last = i + 1 == f->n_filed || strcmp(f->filed[i + 1].source, x->source) != 0;
+		if (!last || !*x->job)
+			continue;
+		const struct hs_ticket ticket = ticket_of(x);
+		rc = fn(ctx, &ticket);
+	}
+	return rc;
+}
+
+bool hs_filer_ticket(const struct hs_filer *f, const char *path, struct hs_ticket *ret)
+{
+	char source[SOURCE_LEN + 1];
+	struct hs_err err = HS_ERR_INIT;
+	const struct filed *x = source_of(f, path, source, &err) == 0 ? look_up(f, source) : NULL;
+	if (!x || !*x->job)
+		return false;
+	*ret = ticket_of(x);
+	return true;
+}
+
+int hs_filer_source(const struct hs_filer *f, const char *path, char ret[static HS_FILER_SOURCE_LEN + 1], struct hs_err *err)
+{
+	return source_of(f, path, ret, err);
 }
 
 int hs_submit(const struct hs_cli *cli, const struct hs_buf *manifest, const struct hs_buf *ciphertext, char *job, size_t job_cap,

@@ -2,20 +2,34 @@
  * The sender's side of filing: a document is sealed to the tenant and its manifest signed before anything leaves this process.
  *
  * A filer holds the sender's key, the tenant's public half, and what was filed before (KEY.TENANT.state beside the key file:
- * opaque sources, sequences, MACs; no name). "Unchanged" is decided here, by a MAC that only this sender can make.
+ * opaque sources, sequences, MACs, jobs; no name). "Unchanged" is decided here, by a MAC that only this sender can make.
+ *
+ *   sealed --handed in--> acknowledged, with its job --the job is done--> settled: it stands, and is unchanged from now on
+ *                                                    '--it failed-------> settled: nothing stands, and it is filed again
  */
 #ifndef HISHO_CLI_SUBMIT_H
 #define HISHO_CLI_SUBMIT_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/id.h"
 #include "cli/cli.h"
 #include "crypto/manifest.h"
 
 #define HS_SUBMISSION_TYPE "application/vnd.hisho.submission"
 #define HS_SUBMISSION_LIFE_MS (24 * 60 * 60 * 1000LL) /* a manifest that is not handed in by then is refused */
 
+#define HS_FILER_SOURCE_LEN 56 /* "src_" and 52 base32 characters */
+#define HS_FILER_MAC_LEN 52
+
 struct hs_filer;
+
+struct hs_ticket { /* an acknowledged submission whose job has not been seen to end */
+	char source[HS_FILER_SOURCE_LEN + 1];
+	uint64_t sequence;
+	char mac[HS_FILER_MAC_LEN + 1];
+	char job[HS_ID_LEN + 1]; /* "" where there is nothing to wait for */
+};
 
 struct hs_filing {                             /* where a document belongs */
 	const char *collection, *level, *list; /* list: "" for none */
@@ -50,14 +64,30 @@ int hs_filer_seal_text(struct hs_filer *f, const char *name, const char *title, 
 /* A signed manifest that takes the document of path back. The file need not exist any more. */
 int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manifest, struct hs_err *err) HS_MUST_CHECK;
 
-/* The last sealed or withdrawn one was acknowledged: remember it. */
-int hs_filer_acknowledged(struct hs_filer *f, struct hs_err *err) HS_MUST_CHECK;
+/*
+ * The last sealed or withdrawn one was acknowledged under that job ("": none): remember it. ret: the ticket to settle it
+ * with, or NULL.
+ */
+int hs_filer_acknowledged(struct hs_filer *f, const char *job, struct hs_ticket *ret, struct hs_err *err) HS_MUST_CHECK;
+
+/* The last sealed one is for another to hand in: its sequence is used up, and it does not count as filed. */
+int hs_filer_set_aside(struct hs_filer *f, struct hs_err *err) HS_MUST_CHECK;
+
+/* Its job ended: what was filed stands, or it does not. */
+int hs_filer_settle(struct hs_filer *f, const struct hs_ticket *ticket, bool stands, struct hs_err *err) HS_MUST_CHECK;
+
+/* The tickets of earlier runs that were never settled. fn may settle its own, and stops the walk with non-zero. */
+int hs_filer_unsettled(struct hs_filer *f, int (*fn)(void *ctx, const struct hs_ticket *ticket), void *ctx) HS_MUST_CHECK;
+
+/* Does the document of path wait for a job of an earlier run? */
+bool hs_filer_ticket(const struct hs_filer *f, const char *path, struct hs_ticket *ret) HS_MUST_CHECK;
+
+/* What this sender calls the document of path towards the appliance. */
+int hs_filer_source(const struct hs_filer *f, const char *path, char ret[static HS_FILER_SOURCE_LEN + 1],
+		    struct hs_err *err) HS_MUST_CHECK;
 
 /* Hand in a manifest with its ciphertext. job receives the id of the job, "" where the appliance names none. */
 int hs_submit(const struct hs_cli *cli, const struct hs_buf *manifest, const struct hs_buf *ciphertext, char *job, size_t job_cap,
 	      struct hs_err *err) HS_MUST_CHECK;
-
-/* The sub-verb `docs rm`. */
-int hs_docs_rm(struct hs_cli *cli, int argc, char **argv);
 
 #endif

@@ -236,7 +236,7 @@ static int file_corpus(struct eval *e, struct hs_err *err)
 		if (rc == 0)
 			rc = hs_submit(&e->cli, &manifest, &ciphertext, job, sizeof job, err);
 		if (rc == 0)
-			rc = hs_filer_acknowledged(filer, err);
+			rc = hs_filer_acknowledged(filer, job, NULL, err);
 		if (rc == 0 && json_array_append_new(jobs, json_pack("[s, s]", job, id)) < 0)
 			rc = -ENOMEM;
 		hs_progress_show(&progress, i + 1, _("filed"));

@@ -1,7 +1,9 @@
 /*
  * hisho ingest: folders and files, sealed here, handed in, followed until words find them.
  *
+ *   what earlier runs left unsettled is asked for
  *   walk -> skip what is unchanged -> seal and sign -> POST -> acknowledged (written down) -> ask for the job until it ended
+ *     -> settled (written down): done, or to be filed again
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +25,7 @@
 #define FOLLOW_SECONDS_DEFAULT 3600
 
 struct job {
-	char id[48];
+	struct hs_ticket ticket;
 	char *name;
 };
 
@@ -39,6 +41,7 @@ struct ingest {
 	json_t *errors; /* for --json */
 	struct job *jobs;
 	size_t n_jobs, cap_jobs;
+	struct hs_err err; /* what ended the run while jobs were asked for */
 };
 
 static void report(struct ingest *g, const char *name, const struct hs_err *err)
@@ -58,9 +61,9 @@ static void report(struct ingest *g, const char *name, const struct hs_err *err)
 	g->progress.shown = g->progress.last != 0;
 }
 
-static int add_job(struct ingest *g, const char *id, const char *name)
+static int add_job(struct ingest *g, const struct hs_ticket *ticket, const char *name)
 {
-	if (!*id)
+	if (!*ticket->job)
 		return 0;
 	if (g->n_jobs == g->cap_jobs) {
 		size_t cap = g->cap_jobs ? g->cap_jobs * 2 : 64;
@@ -71,7 +74,7 @@ static int add_job(struct ingest *g, const char *id, const char *name)
 		g->cap_jobs = cap;
 	}
 	struct job *j = &g->jobs[g->n_jobs];
-	(void)snprintf(j->id, sizeof j->id, "%s", id);
+	j->ticket = *ticket;
 	j->name = strdup(name);
 	if (!j->name)
 		return -ENOMEM;
@@ -87,11 +90,11 @@ static int count_file(void *ctx, const struct hs_walk_file *file, const struct h
 	return 0;
 }
 
-/* What ends the whole run rather than one file: nobody there, no right, no disk for our own notes. */
+/* What ends the whole run rather than one file: nobody there, no right, no disk for our own notes or the appliance's. */
 static bool is_fatal(const struct hs_err *err)
 {
 	return strncmp(err->code, "cli.", 4) == 0 || strncmp(err->code, "auth.", 5) == 0 ||
-	       strncmp(err->code, "sender.", 7) == 0 || strcmp(err->code, "tenant.sealed") == 0;
+	       strncmp(err->code, "sender.", 7) == 0 || strncmp(err->code, "tenant.", 7) == 0;
 }
 
 static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs_err *walk_err)
@@ -115,15 +118,17 @@ static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs
 	HS_BUF_AUTO ciphertext = HS_BUF_INIT;
 	char job[48] = "";
 	int rc = hs_filer_seal(g->filer, file->path, file->name, &where, g->again, &manifest, &ciphertext, &err);
+	struct hs_ticket ticket;
 	if (rc == HS_UNCHANGED) {
 		g->n_unchanged++;
+		rc = hs_filer_ticket(g->filer, file->path, &ticket) ? add_job(g, &ticket, file->name) : 0;
 	} else if (rc == HS_FILED) {
 		rc = hs_submit(g->cli, &manifest, &ciphertext, job, sizeof job, &err);
 		if (rc == 0)
-			rc = hs_filer_acknowledged(g->filer, &err);
+			rc = hs_filer_acknowledged(g->filer, job, &ticket, &err);
 		if (rc == 0) {
 			g->n_filed++;
-			rc = add_job(g, job, file->name);
+			rc = add_job(g, &ticket, file->name);
 		}
 	}
 	g->bytes_done += file->size;
@@ -140,29 +145,62 @@ static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs
 	return 0;
 }
 
-/* Has a job ended? Reports a failed one. A job that the appliance no longer knows has ended well and been swept. */
-static int look_at(struct ingest *g, const struct job *j, bool *ret_ended)
+enum ending { GOES_ON, DONE, FAILED, UNKNOWN };
+
+/* Has a job ended? ret_why says why it failed; its hint lives in *ret_reply. */
+static int look_at(struct ingest *g, const struct hs_ticket *ticket, enum ending *ret, struct hs_reply *ret_reply,
+		   struct hs_err *ret_why, struct hs_err *err)
 {
 	char path[96];
-	(void)snprintf(path, sizeof path, "/v1/jobs/%s", j->id);
-	struct hs_err err = HS_ERR_INIT;
-	HS_REPLY_AUTO reply = {0};
-	if (hs_call(g->cli, "GET", path, NULL, &reply, &err) < 0) {
-		*ret_ended = err.num == ENOENT;
-		if (err.num == ENOENT)
-			return 0;
-		return hs_cli_fail(g->cli, &err);
+	(void)snprintf(path, sizeof path, "/v1/jobs/%s", ticket->job);
+	int rc = hs_call(g->cli, "GET", path, NULL, ret_reply, err);
+	if (rc < 0 && err->num == ENOENT) {
+		*ret = UNKNOWN;
+		(void)hs_fail(ret_why, ENOENT, "job.unknown", HS_N_("the appliance does not know the job any more; file the document again"),
+			      "%s", ticket->job);
+		*err = HS_ERR_INIT;
+		return 0;
 	}
-	const char *state = json_string_value(json_object_get(reply.json, "state"));
-	*ret_ended = state && (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0);
-	if (state && strcmp(state, "failed") == 0) {
-		const json_t *e = json_object_get(reply.json, "error");
+	if (rc < 0)
+		return rc;
+	const char *state = json_string_value(json_object_get(ret_reply->json, "state"));
+	*ret = state && strcmp(state, "done") == 0 ? DONE : state && strcmp(state, "failed") == 0 ? FAILED : GOES_ON;
+	if (*ret == FAILED) {
+		const json_t *e = json_object_get(ret_reply->json, "error");
 		const char *code = json_string_value(json_object_get(e, "code"));
 		const char *object = json_string_value(json_object_get(e, "object"));
-		(void)hs_fail(&err, EBADMSG, code ? code : "job.failed", "", "%s", object ? object : j->id);
-		report(g, j->name, &err);
+		const char *hint = json_string_value(json_object_get(e, "hint")); /* a msgid: the appliance speaks English here */
+		(void)hs_fail(ret_why, EBADMSG, code ? code : "job.failed", hint, "%s", object ? object : ticket->job);
 	}
 	return 0;
+}
+
+/* A job of an earlier run: where it failed, or nobody knows it any more, its document counts as never filed. */
+static int settle_earlier(void *ctx, const struct hs_ticket *ticket)
+{
+	struct ingest *g = ctx;
+	HS_REPLY_AUTO reply = {0};
+	struct hs_err why = HS_ERR_INIT;
+	enum ending ending = GOES_ON;
+	int rc = look_at(g, ticket, &ending, &reply, &why, &g->err);
+	if (rc < 0 || ending == GOES_ON)
+		return rc;
+	return hs_filer_settle(g->filer, ticket, ending == DONE, &g->err);
+}
+
+/* Ask for one job; *ret_ended where there is no more to ask. */
+static int follow_one(struct ingest *g, const struct job *j, bool *ret_ended)
+{
+	HS_REPLY_AUTO reply = {0};
+	struct hs_err why = HS_ERR_INIT;
+	enum ending ending = GOES_ON;
+	int rc = look_at(g, &j->ticket, &ending, &reply, &why, &g->err);
+	*ret_ended = ending != GOES_ON;
+	if (rc < 0 || ending == GOES_ON)
+		return rc;
+	if (ending != DONE)
+		report(g, j->name, &why);
+	return hs_filer_settle(g->filer, &j->ticket, ending == DONE, &g->err);
 }
 
 static int follow(struct ingest *g, uint32_t seconds)
@@ -172,16 +210,16 @@ static int follow(struct ingest *g, uint32_t seconds)
 	size_t at = 0;
 	while (at < g->n_jobs) {
 		bool ended = false;
-		int rc = look_at(g, &g->jobs[at], &ended);
-		if (rc != 0)
-			return rc;
+		if (follow_one(g, &g->jobs[at], &ended) < 0)
+			return hs_cli_fail(g->cli, &g->err);
 		if (ended) {
 			hs_progress_show(&g->progress, ++at, _("indexed"));
 			continue;
 		}
 		if (hs_monotonic_ms() > until) {
 			struct hs_err err = HS_ERR_INIT;
-			(void)hs_fail(&err, ETIMEDOUT, "cli.follow", HS_N_("filed, and still being indexed; see hisho status"),
+			(void)hs_fail(&err, ETIMEDOUT, "cli.follow",
+				      HS_N_("filed, and still being indexed; the next run asks for them again; see hisho status --tenant"),
 				      "%zu", g->n_jobs - at);
 			return hs_cli_fail(g->cli, &err);
 		}
@@ -237,7 +275,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	const char *sender = NULL, *collections = NULL, *tenant_file = NULL, *expires = NULL;
 	bool no_follow = false;
 	uint32_t seconds = FOLLOW_SECONDS_DEFAULT;
-	struct ingest g = {.cli = cli, .given.list = ""};
+	struct ingest g = {.cli = cli, .given.list = "", .err = HS_ERR_INIT};
 	const struct hs_option options[] = {
 		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender (hisho sender keygen)")},
 		{"collection", HS_OPTION_STRING, &g.given.collection, HS_N_("collection of what collections.yaml does not name")},
@@ -260,6 +298,10 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	struct hs_err err = HS_ERR_INIT;
 	g.errors = json_array();
 	rc = hs_filer_open(cli, sender, tenant_file, &g.filer, &err);
+	if (rc == 0) {
+		rc = hs_filer_unsettled(g.filer, settle_earlier, &g);
+		err = g.err;
+	}
 	for (int i = first; i < argc && rc == 0; i++)
 		rc = hs_walk(argv[i], count_file, &g, &err);
 	hs_progress_begin(&g.progress, g.bytes_total);
@@ -273,39 +315,3 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 
 const struct hs_verb hs_verb_ingest = {"ingest", run, "--sender KEYFILE [--collection C --level L] FILE|FOLDER...",
 				       HS_N_("seal and file documents; what is unchanged is skipped")};
-
-int hs_docs_rm(struct hs_cli *cli, int argc, char **argv)
-{
-	static const struct hs_verb verb = {"docs rm", hs_docs_rm, "--sender KEYFILE FILE...",
-					    HS_N_("take documents back; holds from the next question on")};
-	const char *sender = NULL;
-	const struct hs_option options[] = {
-		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender that filed them")}};
-	int first, rc;
-	if (!hs_cli_parse(cli, &verb, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
-		return rc;
-	if (first == argc || !sender)
-		return hs_cli_usage(&verb, _("a sender's key (--sender) and the files are needed"));
-	struct hs_err err = HS_ERR_INIT;
-	struct hs_filer *filer = NULL;
-	if (hs_filer_open(cli, sender, NULL, &filer, &err) < 0)
-		return hs_cli_fail(cli, &err);
-	int result = HS_EXIT_OK;
-	for (int i = first; i < argc; i++) {
-		HS_BUF_AUTO manifest = HS_BUF_INIT;
-		const struct hs_buf nothing = HS_BUF_INIT;
-		char job[48];
-		err = HS_ERR_INIT;
-		rc = hs_filer_withdraw(filer, argv[i], &manifest, &err);
-		if (rc == 0)
-			rc = hs_submit(cli, &manifest, &nothing, job, sizeof job, &err);
-		if (rc == 0)
-			rc = hs_filer_acknowledged(filer, &err);
-		if (rc < 0) {
-			(void)hs_cli_fail(cli, &err);
-			result = i == first && argc - first == 1 ? HS_EXIT_FAILED : HS_EXIT_PARTLY;
-		}
-	}
-	hs_filer_close(filer);
-	return result;
-}

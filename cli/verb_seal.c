@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/client.h"
+#include "cli/output.h"
 #include "cli/submit.h"
 
 #define SEALED_MAX (HS_MANIFEST_CIPHERTEXT_MAX + 1)
@@ -30,6 +31,29 @@ static int write_pair(const char *base, const struct hs_buf *manifest, const str
 	return rc;
 }
 
+/* Where the pair lies. */
+static int print_sealed(const char *base, struct hs_err *err)
+{
+	char manifest[PATH_MAX], ciphertext[PATH_MAX];
+	int rc = with_suffix(base, ".manifest", manifest, err);
+	if (rc == 0)
+		rc = with_suffix(base, ".age", ciphertext, err);
+	if (rc < 0)
+		return rc;
+	json_t *j = json_pack("{s:s, s:s}", "manifest", manifest, "ciphertext", ciphertext);
+	rc = j && hs_print_json(j) == HS_EXIT_OK ? 0 : hs_fail_errno(err, -EIO, "cli.write", "-");
+	json_decref(j);
+	return rc;
+}
+
+static int print_sent(const char *job)
+{
+	json_t *j = *job ? json_pack("{s:s, s:b}", "job", job, "known", 0) : json_pack("{s:b}", "known", 1);
+	int rc = j && hs_print_json(j) == HS_EXIT_OK ? 0 : -EIO;
+	json_decref(j);
+	return rc;
+}
+
 static int send_pair(const struct hs_cli *cli, const char *base, struct hs_err *err)
 {
 	char path[PATH_MAX], job[48];
@@ -44,6 +68,8 @@ static int send_pair(const struct hs_cli *cli, const char *base, struct hs_err *
 		return hs_fail_errno(err, rc, "file.open", path);
 	if (rc == 0)
 		rc = hs_submit(cli, &manifest, &ciphertext, job, sizeof job, err);
+	if (rc == 0 && cli->json)
+		return print_sent(job);
 	if (rc == 0)
 		printf("%s\n", *job ? job : _("known: it was handed in before, and nothing changes"));
 	return rc;
@@ -86,9 +112,11 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 				   &err);
 	if (rc == 0)
 		rc = write_pair(out ? out : argv[first], &manifest, &ciphertext, &err);
-	if (rc == 0) /* the sequence is used up, whether or not it is ever handed in */
-		rc = hs_filer_acknowledged(filer, &err);
+	if (rc == 0) /* whether it is ever handed in is not known here */
+		rc = hs_filer_set_aside(filer, &err);
 	hs_filer_close(filer);
+	if (rc == 0 && cli->json)
+		rc = print_sealed(out ? out : argv[first], &err);
 	return rc < 0 ? hs_cli_fail(cli, &err) : HS_EXIT_OK;
 }
 

@@ -104,7 +104,7 @@ static int token_revoke(struct hs_cli *cli, int argc, char **argv)
 		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
 	if (!p || hs_call(cli, "DELETE", p, NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
-	return HS_EXIT_OK;
+	return cli->json && reply.json ? hs_print_json(reply.json) : HS_EXIT_OK;
 }
 
 static int run(struct hs_cli *cli, int argc, char **argv)

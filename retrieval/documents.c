@@ -24,7 +24,7 @@ static int find(struct hs_store *s, const struct hs_id *document, struct row *re
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
-		return hs_fail(err, ENOENT, "doc.unknown", HS_N_("There is no such document."), "%s", document->s);
+		return hs_fail(err, ENOENT, "doc.unknown", hs_document_hint("doc.unknown"), "%s", document->s);
 	*ret = (struct row){.id = sqlite3_column_int64(st, 0), .version = sqlite3_column_int64(st, 1),
 			    .class_id = (uint32_t)sqlite3_column_int64(st, 2), .expires = sqlite3_column_int64(st, 3)};
 	return 0;
@@ -35,13 +35,13 @@ static int check(const struct hs_put *p, struct hs_err *err)
 	const struct hs_document *d = p->read;
 
 	if (p->class_id < 1 || p->class_id > HS_CLASSES_MAX)
-		return hs_fail(err, EINVAL, "doc.class", HS_N_("The document's access class is unknown."), "class %u", p->class_id);
+		return hs_fail(err, EINVAL, "doc.class", hs_document_hint("doc.class"), "class %u", p->class_id);
 	if (p->n_chunks == 0)
-		return hs_fail(err, EINVAL, "doc.empty", HS_N_("No text was found in the document."), "document");
+		return hs_fail(err, EINVAL, "doc.empty", hs_document_hint("doc.empty"), "document");
 	if (p->n_chunks > HS_STORE_CHUNKS_MAX)
-		return hs_fail(err, EFBIG, "doc.too_long", HS_N_("Split the document: it has too many passages."), "%zu", p->n_chunks);
+		return hs_fail(err, EFBIG, "doc.too_long", hs_document_hint("doc.too_long"), "%zu", p->n_chunks);
 	if (strlen(p->source) > HS_STORE_SOURCE_MAX)
-		return hs_fail(err, EINVAL, "doc.source", HS_N_("The source id is too long."), "%zu bytes", strlen(p->source));
+		return hs_fail(err, EINVAL, "doc.source", hs_document_hint("doc.source"), "%zu bytes", strlen(p->source));
 	if (!hs_utf8_valid(p->title, strlen(p->title), NULL) || !hs_utf8_valid(d->text, d->len, NULL) || memchr(d->text, 0, d->len))
 		return hs_fail(err, EILSEQ, "doc.utf8", HS_N_("The extracted text is not UTF-8."), "document");
 	for (size_t i = 0; i < p->n_chunks; i++) {
@@ -49,7 +49,7 @@ static int check(const struct hs_put *p, struct hs_err *err)
 
 		if (c->start >= c->end || c->end > d->len || hs_utf8_cut(d->text, c->start) != c->start ||
 		    (c->end < d->len && hs_utf8_cut(d->text, c->end) != c->end) || !hs_utf8_valid(c->context, strlen(c->context), NULL))
-			return hs_fail(err, EINVAL, "doc.chunk", HS_N_("A passage does not lie within the text."), "passage %zu", i);
+			return hs_fail(err, EINVAL, "doc.chunk", hs_document_hint("doc.chunk"), "passage %zu", i);
 	}
 	return 0;
 }
@@ -83,7 +83,7 @@ static int put_document(struct hs_store *s, const struct hs_put *p, const char *
 				ret_document->s, (int64_t)p->class_id, title, p->sender, p->source, p->now_ms, p->expires,
 				(const void *)p->content_mac, mac_len);
 		if (rc < 0 && (sqlite3_extended_errcode(s->db) & 0xff) == SQLITE_CONSTRAINT)
-			return hs_fail(err, EEXIST, "doc.source_exists", HS_N_("This source has a document: put a version of that one."), "%s",
+			return hs_fail(err, EEXIST, "doc.source_exists", hs_document_hint("doc.source_exists"), "%s",
 				       p->source);
 		*row = (struct row){.id = sqlite3_last_insert_rowid(s->db)};
 		if (rc == 0 && row->id > UINT32_MAX)
@@ -275,7 +275,7 @@ int hs_store_reclassify(struct hs_store *s, const struct hs_id *document, uint32
 	int rc = hs_store_check_open(s, err);
 
 	if (rc == 0 && (class_id < 1 || class_id > HS_CLASSES_MAX))
-		rc = hs_fail(err, EINVAL, "doc.class", HS_N_("The document's access class is unknown."), "class %u", class_id);
+		rc = hs_fail(err, EINVAL, "doc.class", hs_document_hint("doc.class"), "class %u", class_id);
 	if (rc == 0)
 		rc = find(s, document, &row, err);
 	if (rc == 0)
@@ -291,7 +291,7 @@ int hs_store_set_expiry(struct hs_store *s, const struct hs_id *document, int64_
 	int rc = hs_store_check_open(s, err);
 
 	if (rc == 0 && expires < 0)
-		rc = hs_fail(err, EINVAL, "doc.expires", HS_N_("Give a time after 1970, or 0 for none."), "%s", document->s);
+		rc = hs_fail(err, EINVAL, "doc.expires", hs_document_hint("doc.expires"), "%s", document->s);
 	if (rc == 0)
 		rc = find(s, document, &row, err);
 	if (rc == 0)

@@ -1,6 +1,7 @@
 #include "retrieval/jobs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "retrieval/schema.h"
@@ -27,7 +28,8 @@ static void copy_text(char *out, size_t cap, sqlite3_stmt *st, int column)
 	(void)snprintf(out, cap, "%s", text ? (const char *)text : ""); /* cut to the column's own limit */
 }
 
-#define COLUMNS "id, public, kind, state, by, document, attempts, error_code, error_object, created, updated"
+#define COLUMNS "id, public, kind, state, by, document, attempts, error_code, error_object, created, updated, name"
+#define COLUMNS_DETAIL 12 /* what stands behind them */
 
 static void take_row(sqlite3_stmt *st, struct hs_store_job *ret)
 {
@@ -42,21 +44,21 @@ static void take_row(sqlite3_stmt *st, struct hs_store_job *ret)
 	copy_text(ret->error_object, sizeof ret->error_object, st, 8);
 	ret->created = sqlite3_column_int64(st, 9);
 	ret->updated = sqlite3_column_int64(st, 10);
+	copy_text(ret->source, sizeof ret->source, st, 11);
 }
 
-int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const void *detail, size_t len, int64_t now_ms,
-		     struct hs_id *ret, struct hs_err *err)
+int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *source, const void *detail, size_t len,
+		     int64_t now_ms, struct hs_id *ret, struct hs_err *err)
 {
 	STATEMENT *st = NULL;
 	struct hs_id id = hs_id_new("job_");
-	int rc = prepare(
-	    db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated) VALUES(?1, ?2, 0, ?3, '', ?4, ?5, ?5)",
-	    &st, err);
+	int rc = prepare(db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated)"
+			     " VALUES(?1, ?2, 0, ?3, ?4, ?5, ?6, ?6)", &st, err);
 	if (rc < 0)
 		return rc;
 	if (sqlite3_bind_text(st, 1, id.s, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC) ||
-	    sqlite3_bind_text(st, 3, by, -1, SQLITE_STATIC) || sqlite3_bind_blob64(st, 4, detail, len, SQLITE_STATIC) ||
-	    sqlite3_bind_int64(st, 5, now_ms))
+	    sqlite3_bind_text(st, 3, by, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 4, source, -1, SQLITE_STATIC) ||
+	    sqlite3_bind_blob64(st, 5, detail, len, SQLITE_STATIC) || sqlite3_bind_int64(st, 6, now_ms))
 		return hs_sql_fail(db, "jobs", err);
 	rc = run(db, st, err);
 	if (rc == 0)
@@ -75,13 +77,15 @@ static int set_running(sqlite3 *db, int64_t key, int64_t now_ms, struct hs_err *
 	return run(db, st, err);
 }
 
-int hs_store_job_begin(sqlite3 *db, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail, struct hs_err *err)
+int hs_store_job_begin(sqlite3 *db, const char *kind, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail,
+		       struct hs_err *err)
 {
 	STATEMENT *st = NULL;
-	int rc = prepare(db, "SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1 ORDER BY id LIMIT 1", &st, err);
+	int rc = prepare(db, "SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1 AND (?2 IS NULL OR kind = ?2)"
+			     " ORDER BY id LIMIT 1", &st, err);
 	if (rc < 0)
 		return rc;
-	if (sqlite3_bind_int64(st, 1, now_ms))
+	if (sqlite3_bind_int64(st, 1, now_ms) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC))
 		return hs_sql_fail(db, "jobs", err);
 	int step = sqlite3_step(st);
 	if (step == SQLITE_DONE)
@@ -90,8 +94,8 @@ int hs_store_job_begin(sqlite3 *db, int64_t now_ms, struct hs_store_job *ret, st
 		return hs_sql_fail(db, "jobs", err);
 	struct hs_store_job job;
 	take_row(st, &job);
-	const void *detail = sqlite3_column_blob(st, 11);
-	rc = hs_buf_append(ret_detail, detail, (size_t)sqlite3_column_bytes(st, 11));
+	const void *detail = sqlite3_column_blob(st, COLUMNS_DETAIL);
+	rc = hs_buf_append(ret_detail, detail, (size_t)sqlite3_column_bytes(st, COLUMNS_DETAIL));
 	if (rc == 0)
 		rc = set_running(db, job.key, now_ms, err);
 	if (rc < 0)
@@ -100,6 +104,17 @@ int hs_store_job_begin(sqlite3 *db, int64_t now_ms, struct hs_store_job *ret, st
 	job.attempts++;
 	*ret = job;
 	return 0;
+}
+
+/* Where it ended: what failed of its source before is no longer what one needs to know. */
+static int forget_failed_before(sqlite3 *db, int64_t key, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "DELETE FROM jobs WHERE state = 3 AND id < ?1 AND name <> ''"
+			     " AND (by, name) = (SELECT by, name FROM jobs WHERE id = ?1 AND state > 1)", &st, err);
+	if (rc < 0)
+		return rc;
+	return sqlite3_bind_int64(st, 1, key) ? hs_sql_fail(db, "jobs", err) : run(db, st, err);
 }
 
 int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err)
@@ -111,23 +126,37 @@ int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t no
 		return rc;
 	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_text(st, 2, document, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 3, now_ms))
 		return hs_sql_fail(db, "jobs", err);
-	return run(db, st, err);
+	rc = run(db, st, err);
+	return rc < 0 ? rc : forget_failed_before(db, key, err);
 }
 
-int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, bool retry, int64_t now_ms, struct hs_err *err)
+int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
+			struct hs_err *err)
 {
+	static const int limits[] = {[HS_STORE_JOB_DOCUMENT] = 0, [HS_STORE_JOB_SUSPECT] = HS_STORE_JOB_ATTEMPTS,
+				     [HS_STORE_JOB_LOST] = HS_STORE_JOB_LOSSES, [HS_STORE_JOB_HOST] = INT_MAX};
 	STATEMENT *st = NULL;
 	int rc = prepare(db,
-			 "UPDATE jobs SET state = CASE WHEN ?2 AND attempts < ?3 THEN 0 ELSE 3 END,"
-			 " detail = CASE WHEN ?2 AND attempts < ?3 THEN detail ELSE NULL END,"
-			 " not_before = ?4 + ?5, error_code = ?6, error_object = ?7, updated = ?4 WHERE id = ?1", &st, err);
+			 "UPDATE jobs SET state = CASE WHEN attempts < ?2 THEN 0 ELSE 3 END,"
+			 " detail = CASE WHEN attempts < ?2 THEN detail ELSE NULL END,"
+			 " attempts = attempts - ?3, waits = waits + 1, not_before = ?4 + min(?5, ?6 << min(waits, 20)),"
+			 " error_code = ?7, error_object = ?8, updated = ?4 WHERE id = ?1", &st, err);
 	if (rc < 0)
 		return rc;
-	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_int(st, 2, retry) || sqlite3_bind_int(st, 3, HS_STORE_JOB_ATTEMPTS) ||
-	    sqlite3_bind_int64(st, 4, now_ms) || sqlite3_bind_int(st, 5, HS_STORE_JOB_RETRY_MS) ||
-	    sqlite3_bind_text(st, 6, why->code, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 7, why->object, -1, SQLITE_STATIC))
+	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_int(st, 2, limits[blame]) ||
+	    sqlite3_bind_int(st, 3, blame == HS_STORE_JOB_HOST) || sqlite3_bind_int64(st, 4, now_ms) ||
+	    sqlite3_bind_int(st, 5, HS_STORE_JOB_WAIT_MAX_MS) || sqlite3_bind_int(st, 6, HS_STORE_JOB_WAIT_MS) ||
+	    sqlite3_bind_text(st, 7, why->code, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 8, why->object, -1, SQLITE_STATIC))
 		return hs_sql_fail(db, "jobs", err);
-	return run(db, st, err);
+	rc = run(db, st, err);
+	return rc < 0 ? rc : forget_failed_before(db, key, err);
+}
+
+int hs_store_jobs_hurry(sqlite3 *db, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "UPDATE jobs SET not_before = 0, waits = 0 WHERE state = 0 AND not_before > 0", &st, err);
+	return rc < 0 ? rc : run(db, st, err);
 }
 
 int hs_store_jobs_recover(sqlite3 *db, int64_t now_ms, struct hs_err *err)
@@ -141,7 +170,17 @@ int hs_store_jobs_recover(sqlite3 *db, int64_t now_ms, struct hs_err *err)
 		return rc;
 	if (sqlite3_bind_int(st, 1, HS_STORE_JOB_ATTEMPTS) || sqlite3_bind_int64(st, 2, now_ms))
 		return hs_sql_fail(db, "jobs", err);
-	return run(db, st, err);
+	rc = run(db, st, err);
+	return rc < 0 ? rc : hs_store_jobs_hurry(db, err);
+}
+
+int hs_store_jobs_reopen(sqlite3 *db, int64_t now_ms, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "UPDATE jobs SET state = 0, attempts = attempts - 1, updated = ?1 WHERE state = 1", &st, err);
+	if (rc < 0)
+		return rc;
+	return sqlite3_bind_int64(st, 1, now_ms) ? hs_sql_fail(db, "jobs", err) : run(db, st, err);
 }
 
 int hs_store_job_get(sqlite3 *db, const char *id, const char *by, struct hs_store_job *ret, struct hs_err *err)
@@ -161,10 +200,33 @@ int hs_store_job_get(sqlite3 *db, const char *id, const char *by, struct hs_stor
 	return 0;
 }
 
+int hs_store_jobs_failed(sqlite3 *db, const char *after, size_t limit, int (*fn)(void *ctx, const struct hs_store_job *job),
+			 void *ctx, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "SELECT " COLUMNS " FROM jobs INDEXED BY jobs_failed WHERE state = 3"
+			     " AND (?1 = '' OR id > (SELECT id FROM jobs WHERE public = ?1)) ORDER BY id LIMIT ?2", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_text(st, 1, after, -1, SQLITE_STATIC) ||
+	    sqlite3_bind_int64(st, 2, (int64_t)HS_MIN(limit, (size_t)HS_STORE_JOBS_LIST_MAX)))
+		return hs_sql_fail(db, "jobs", err);
+	int step;
+	while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+		struct hs_store_job job;
+		take_row(st, &job);
+		rc = fn(ctx, &job);
+		if (rc != 0)
+			return rc;
+	}
+	return step == SQLITE_DONE ? 0 : hs_sql_fail(db, "jobs", err);
+}
+
+/* Two questions, each of an index that holds just those rows: what is done is not walked. */
 int hs_store_job_counts(sqlite3 *db, uint64_t *ret_open, uint64_t *ret_failed, struct hs_err *err)
 {
 	STATEMENT *st = NULL;
-	int rc = prepare(db, "SELECT count(*) FILTER (WHERE state < 2), count(*) FILTER (WHERE state = 3) FROM jobs", &st, err);
+	int rc = prepare(db, "SELECT (SELECT count(*) FROM jobs WHERE state < 2), (SELECT count(*) FROM jobs WHERE state = 3)", &st, err);
 	if (rc < 0)
 		return rc;
 	if (sqlite3_step(st) != SQLITE_ROW)

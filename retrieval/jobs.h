@@ -1,7 +1,9 @@
 /*
- * Durable jobs of a tenant: what was acknowledged and is not done yet. A row survives a crash; the work is begun again,
- * at most HS_STORE_JOB_ATTEMPTS times, then it is failed with its reason. All functions run on the writer's thread, inside
- * its transaction where they write, except hs_store_job_get and hs_store_job_counts, which readers may call.
+ * Durable jobs of a tenant: what was acknowledged and is not done yet. A row survives a crash; the work is begun again, and
+ * failed with its reason where the document is to blame, or may be once too often. What the host is to blame for (a full
+ * disk, no memory, a reader that is away) costs no attempt: the job waits, longer each time, until it goes. All functions run
+ * on the writer's thread, inside its transaction where they write, except hs_store_job_get, hs_store_jobs_failed and
+ * hs_store_job_counts, which readers may call.
  */
 #ifndef HISHO_RETRIEVAL_JOBS_H
 #define HISHO_RETRIEVAL_JOBS_H
@@ -13,15 +15,26 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/id.h"
+#include "retrieval/store.h"
 
-#define HS_STORE_JOB_ATTEMPTS 3
-#define HS_STORE_JOB_RETRY_MS 5000
+#define HS_STORE_JOB_ATTEMPTS 3 /* of a document that may be to blame: its reader crashed, this process died under it */
+#define HS_STORE_JOB_LOSSES 10  /* of one whose reader was ended from outside while it was read */
+#define HS_STORE_JOB_WAIT_MS 5000 /* before the next attempt; doubled each time, up to */
+#define HS_STORE_JOB_WAIT_MAX_MS (10 * 60 * 1000)
+#define HS_STORE_JOBS_LIST_MAX 1000
 
 enum hs_store_job_state {
 	HS_STORE_JOB_OPEN = 0,
 	HS_STORE_JOB_RUNNING = 1, /* begun; after a crash it is begun again */
 	HS_STORE_JOB_DONE = 2,
-	HS_STORE_JOB_FAILED = 3,
+	HS_STORE_JOB_FAILED = 3, /* until a later job of the same source ends: then the row goes */
+};
+
+enum hs_store_job_blame { /* whose fault a failure is */
+	HS_STORE_JOB_DOCUMENT = 0, /* it fails for good */
+	HS_STORE_JOB_SUSPECT,      /* perhaps the document's: HS_STORE_JOB_ATTEMPTS */
+	HS_STORE_JOB_LOST,         /* hardly the document's: HS_STORE_JOB_LOSSES */
+	HS_STORE_JOB_HOST,         /* not the document's: costs no attempt */
 };
 
 struct hs_store_job {
@@ -29,33 +42,50 @@ struct hs_store_job {
 	struct hs_id id; /* "job_..." */
 	char kind[16];   /* "put" or "delete" */
 	enum hs_store_job_state state;
-	char by[HS_ID_LEN + 1];       /* sender */
-	char document[HS_ID_LEN + 1]; /* once it is known */
+	char by[HS_ID_LEN + 1];               /* sender */
+	char source[HS_STORE_SOURCE_MAX + 1]; /* the sender's name for the document: opaque */
+	char document[HS_ID_LEN + 1];         /* once it is known */
 	unsigned attempts;
 	char error_code[48], error_object[208];
 	int64_t created, updated;
 };
 
 /* detail: what the work needs (a sealed submission); kept until the job ends. */
-int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const void *detail, size_t len, int64_t now_ms,
-		     struct hs_id *ret, struct hs_err *err) HS_MUST_CHECK;
+int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *source, const void *detail, size_t len,
+		     int64_t now_ms, struct hs_id *ret, struct hs_err *err) HS_MUST_CHECK;
 
-/* Begin the oldest job that is due, and mark it running; detail is appended to ret_detail. -ENOENT: none. */
-int hs_store_job_begin(sqlite3 *db, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail,
+/*
+ * Begin the oldest job that is due, and mark it running; detail is appended to ret_detail. kind: only such, or NULL.
+ * -ENOENT: none.
+ */
+int hs_store_job_begin(sqlite3 *db, const char *kind, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail,
 		       struct hs_err *err) HS_MUST_CHECK;
 
-/* It ended well; document: public id or "". The detail is removed. */
+/* It ended well; document: public id or "". The detail is removed, and with it what failed of the same source before it. */
 int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;
 
-/* It ended badly. retry: begin it again later, as long as attempts are left. Otherwise the detail is removed. */
-int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, bool retry, int64_t now_ms,
+/* It ended badly: begun again later, or failed for good and its detail removed, as the blame says. */
+int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
 			struct hs_err *err) HS_MUST_CHECK;
 
-/* At start: what ran when the process ended is open again, or failed where its attempts are spent. */
+/* At start: what ran when the process ended is open again, or failed where its attempts are spent; nothing waits. */
 int hs_store_jobs_recover(sqlite3 *db, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;
+
+/* What stands as running and does not run, because its end could not be written, is open again; that cost no attempt. */
+int hs_store_jobs_reopen(sqlite3 *db, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;
+
+/* What jobs wait for may be back: they are due now. */
+int hs_store_jobs_hurry(sqlite3 *db, struct hs_err *err) HS_MUST_CHECK;
 
 /* by: only jobs of that sender are found; NULL for any. -ENOENT "job.unknown". */
 int hs_store_job_get(sqlite3 *db, const char *id, const char *by, struct hs_store_job *ret, struct hs_err *err) HS_MUST_CHECK;
+
+/*
+ * Failed jobs, oldest first, those behind the job `after` ("": from the first; one that is gone: none), limit at most. fn
+ * stops the walk with non-zero, which is returned.
+ */
+int hs_store_jobs_failed(sqlite3 *db, const char *after, size_t limit, int (*fn)(void *ctx, const struct hs_store_job *job),
+			 void *ctx, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_job_counts(sqlite3 *db, uint64_t *ret_open, uint64_t *ret_failed, struct hs_err *err) HS_MUST_CHECK;
 
 #endif

@@ -157,12 +157,20 @@ static const char *const version_2[] = {
 	"CREATE INDEX feedback_created ON feedback(created, message)",
 };
 
+/* Version 3: failed jobs are counted, listed, and forgotten with their source, without walking those that are done. */
+static const char *const version_3[] = {
+	"ALTER TABLE jobs ADD COLUMN waits INTEGER NOT NULL DEFAULT 0",
+	"CREATE INDEX jobs_failed ON jobs(state, id) WHERE state = 3",
+	"CREATE INDEX jobs_failed_source ON jobs(by, name, id) WHERE state = 3",
+};
+
 static const struct {
 	const char *const *statements;
 	size_t count;
 } migrations[HS_SCHEMA_VERSION] = {
 	{version_1, HS_ARRAY_LEN(version_1)},
 	{version_2, HS_ARRAY_LEN(version_2)},
+	{version_3, HS_ARRAY_LEN(version_3)},
 };
 
 static int read_pragma(sqlite3 *db, const char *sql, int64_t *ret, struct hs_err *err)

@@ -52,7 +52,16 @@ static const struct {
 	{"doc.extractor_crashed", HS_N_("The program that reads this kind of file crashed on it; the file may be damaged.")},
 	{"doc.extractor_timeout", HS_N_("Reading the file took too long; split or simplify it.")},
 	{"doc.extractor_memory", HS_N_("Reading the file took too much memory; split or simplify it.")},
-	{"doc.unreadable", HS_N_("The file could not be read.")},
+	{"doc.unreadable", HS_N_("The file could not be read; open and save it again in another program.")},
+	{"doc.too_long", HS_N_("The file has too many passages for one document; split it.")},
+	{"doc.class", HS_N_("The document's collection, level or list is unknown to the tenant; correct the policy or the filing.")},
+	{"doc.source", HS_N_("The source id is too long; file the document with `hisho ingest`.")},
+	{"doc.source_exists", HS_N_("This source has a document already; the next filing becomes a version of it.")},
+	{"doc.chunk", HS_N_("A passage does not lie within the text; the document was not taken. Report this with the file's kind.")},
+	{"doc.expires", HS_N_("Give a time after 1970, or 0 for none.")},
+	{"doc.row", HS_N_("The database is damaged; restore it from a backup.")},
+	{"doc.range", HS_N_("The range is not one of this version's text, or longer than a citation.")},
+	{"doc.unknown", HS_N_("There is no such document.")},
 };
 
 const char *hs_document_hint(const char *code)

@@ -87,7 +87,7 @@ int hs_document_encode(const struct hs_document *d, struct hs_buf *out) HS_MUST_
 int hs_document_encode_error(const struct hs_err *failure, struct hs_buf *out) HS_MUST_CHECK;
 int hs_document_decode(const void *data, size_t len, struct hs_document *ret, struct hs_err *err) HS_MUST_CHECK;
 
-/* The sentence that goes with a stable "doc." code, in English, to be translated; "" for an unknown code. */
+/* The sentence that goes with a stable "doc." code, in English, to be translated; "" for an unknown code. Every code has one. */
 const char *hs_document_hint(const char *code);
 
 #endif

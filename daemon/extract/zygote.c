@@ -168,7 +168,7 @@ static void run_next(struct hs_zygote *z)
 		int rc = start(z, t);
 		if (rc == 0)
 			continue;
-		answer(t, -rc, "doc.extractor_memory"); /* fork fails for want of memory or processes */
+		answer(t, -rc, "extract.fork"); /* for want of memory or processes: the machine's, not the document's */
 		take_out(z, t);
 		free_task(t);
 	}

@@ -58,14 +58,25 @@ static int list_row(void *ctx, const struct hs_document_row *row)
 	return json_array_append_new(l->rows, j) < 0 ? -ENOMEM : 0;
 }
 
-int hs_api_documents(struct hs_exchange *x, struct hs_read_context *c)
+static int take_limit(struct hs_exchange *x, size_t *ret)
 {
-	const char *after = hs_exchange_query(x, "after"), *limit_text = hs_exchange_query(x, "limit");
-	unsigned long limit = limit_text ? strtoul(limit_text, NULL, 10) : LIST_DEFAULT;
+	const char *text = hs_exchange_query(x, "limit");
+	unsigned long limit = text ? strtoul(text, NULL, 10) : LIST_DEFAULT;
 	if (limit < 1 || limit > LIST_MAX)
 		return hs_fail(&x->err, EINVAL, "request.parameter", HS_N_("The value is of the wrong type or out of range."), "limit");
+	*ret = limit;
+	return 0;
+}
+
+int hs_api_documents(struct hs_exchange *x, struct hs_read_context *c)
+{
+	const char *after = hs_exchange_query(x, "after");
+	size_t limit;
+	int rc = take_limit(x, &limit);
+	if (rc < 0)
+		return rc;
 	struct list l = {x, hs_reader_db(c->reader), json_array()};
-	int rc = hs_store_list(c->reader, x->grant, hs_now_ms(), after ? after : "", limit, list_row, &l, &x->err);
+	rc = hs_store_list(c->reader, x->grant, hs_now_ms(), after ? after : "", limit, list_row, &l, &x->err);
 	if (rc < 0) {
 		json_decref(l.rows);
 		return rc;
@@ -159,17 +170,59 @@ static const char *state_name(enum hs_store_job_state state)
 	return (size_t)state < HS_ARRAY_LEN(names) ? names[state] : "failed";
 }
 
+static json_t *error_json(const struct hs_store_job *job, bool with_object)
+{
+	const char *hint = hs_intake_hint(job->error_code);
+	return with_object ? json_pack("{s:s, s:s, s:s}", "code", job->error_code, "object", job->error_object, "hint", hint)
+			   : json_pack("{s:s, s:s}", "code", job->error_code, "hint", hint);
+}
+
+static json_t *job_json(const struct hs_store_job *job)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "id", job->id.s, "kind", job->kind, "state", state_name(job->state),
+			 "sender", job->by, "source", job->source, "document", job->document, "created", (json_int_t)job->created,
+			 "updated", (json_int_t)job->updated);
+}
+
 int hs_api_job(struct hs_exchange *x, struct hs_read_context *c)
 {
 	struct hs_store_job job;
 	int rc = hs_store_job_get(hs_reader_db(c->reader), x->params[0], NULL, &job, &x->err);
 	if (rc < 0)
 		return rc;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "id", job.id.s, "kind", job.kind, "state", state_name(job.state),
-			      "document", job.document, "created", (json_int_t)job.created, "updated", (json_int_t)job.updated);
-	if (j && *job.error_code)
-		(void)json_object_set_new(j, "error", json_pack("{s:s, s:s}", "code", job.error_code, "object", job.error_object));
+	json_t *j = job_json(&job);
+	if (j && *job.error_code && json_object_set_new(j, "error", error_json(&job, true)) < 0) {
+		json_decref(j);
+		j = NULL;
+	}
 	return hs_exchange_reply(x, j);
+}
+
+static int failed_row(void *ctx, const struct hs_store_job *job)
+{
+	json_t *j = job_json(job);
+	if (j && json_object_set_new(j, "error", error_json(job, false)) < 0) {
+		json_decref(j);
+		j = NULL;
+	}
+	return json_array_append_new(ctx, j) < 0 ? -ENOMEM : 0; /* refuses NULL as well */
+}
+
+/* The jobs that failed. What their error was about is told to who asks for one by its id: the list tells codes. */
+int hs_api_jobs(struct hs_exchange *x, struct hs_read_context *c)
+{
+	const char *after = hs_exchange_query(x, "after");
+	size_t limit;
+	int rc = take_limit(x, &limit);
+	if (rc < 0)
+		return rc;
+	json_t *rows = json_array();
+	rc = rows ? hs_store_jobs_failed(hs_reader_db(c->reader), after ? after : "", limit, failed_row, rows, &x->err) : -ENOMEM;
+	if (rc < 0) {
+		json_decref(rows);
+		return rc;
+	}
+	return hs_exchange_reply(x, json_pack("{s:o}", "data", rows));
 }
 
 int hs_api_progress(struct hs_exchange *x, struct hs_read_context *c)

@@ -31,7 +31,8 @@ struct hs_intake {
 	uv_async_t kick_signal;
 	uv_timer_t retry;
 	unsigned open_handles;
-	uint64_t open; /* atomic */
+	uint64_t open, failed; /* atomic */
+	bool hurry; /* atomic: what jobs waited for may be back */
 
 	/* the one submission in work */
 	struct hs_job job;
@@ -39,6 +40,7 @@ struct hs_intake {
 	struct hs_err err;
 	bool taken; /* a job was begun; false: there was none */
 	bool ended; /* and is done or failed already */
+	bool refused; /* by the extractor: err is its word */
 	struct hs_store_job row;
 	struct hs_manifest manifest;
 	struct hs_buf plain; /* the opened payload */
@@ -106,7 +108,8 @@ int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs
 	*ret_known = rc == -EALREADY;
 	if (rc < 0)
 		return rc;
-	return hs_store_job_add(db, m.operation == HS_MANIFEST_PUT ? "put" : "delete", sender.id.s, data, len, now, ret_job, err);
+	return hs_store_job_add(db, m.operation == HS_MANIFEST_PUT ? "put" : "delete", sender.id.s, m.source, data, len, now, ret_job,
+				err);
 }
 
 /* --- opening, on the writer thread --- */
@@ -140,17 +143,38 @@ static int open_submission(struct hs_intake *i, const struct hs_buf *detail)
 	return rc < 0 ? rc : hs_payload_parse(i->plain.data, i->plain.len, &i->payload, &i->err);
 }
 
-/* One transaction that ends the job, well or badly. */
-static int end_job(struct hs_intake *i, const char *document, const struct hs_err *failure, bool retry)
+/*
+ * Whose fault was it? What the extractor says is said of the document, but that it crashed or ran out of memory may be the
+ * machine's doing. What this process could not do with a document that was read is the host's where the system says so.
+ */
+static enum hs_store_job_blame blame_for(const struct hs_intake *i)
+{
+	if (i->rc == -ECONNRESET)
+		return HS_STORE_JOB_LOST;
+	bool of_document = i->refused && strncmp(i->err.code, "doc.", 4) == 0;
+	if (of_document && (strcmp(i->err.code, "doc.extractor_crashed") == 0 || strcmp(i->err.code, "doc.extractor_memory") == 0))
+		return HS_STORE_JOB_SUSPECT;
+	if (of_document && i->rc != -ENOMEM)
+		return HS_STORE_JOB_DOCUMENT;
+	if (strcmp(i->err.code, "index.memory") == 0) /* the tenant's own limit: waiting does not help */
+		return HS_STORE_JOB_DOCUMENT;
+	static const int hosts[] = {ENOSPC, EDQUOT, EIO, ENOMEM, ENOTCONN, EBUSY, EAGAIN, EMFILE, ENFILE};
+	for (size_t k = 0; k < HS_ARRAY_LEN(hosts); k++) {
+		if (i->rc == -hosts[k])
+			return HS_STORE_JOB_HOST;
+	}
+	return HS_STORE_JOB_DOCUMENT;
+}
+
+/* In one transaction of its own: i->err is why. */
+static int fail_job(struct hs_intake *i)
 {
 	struct hs_store *s = i->tenant->store;
 	struct hs_err err = HS_ERR_INIT;
 	int rc = hs_store_begin(s, &err);
 	if (rc < 0)
 		return rc;
-	sqlite3 *db = hs_store_db(s);
-	rc = failure ? hs_store_job_failed(db, i->row.key, failure, retry, hs_now_ms(), &err)
-		     : hs_store_job_done(db, i->row.key, document, hs_now_ms(), &err);
+	rc = hs_store_job_failed(hs_store_db(s), i->row.key, &i->err, blame_for(i), hs_now_ms(), &err);
 	if (rc == 0)
 		return hs_store_commit(s, &err);
 	hs_store_rollback(s);
@@ -182,12 +206,15 @@ static void count_open(struct hs_intake *i)
 	uint64_t open, failed;
 	if (hs_store_job_counts(hs_store_db(i->tenant->store), &open, &failed, NULL) == 0)
 		__atomic_store_n(&i->open, open, __ATOMIC_RELAXED);
+	__atomic_store_n(&i->failed, failed, __ATOMIC_RELAXED);
 }
 
 /* A job whose end could not be written is begun again. None runs here while one is sought: all that say so are stranded. */
 static int free_stranded(struct hs_intake *i)
 {
-	return i->stranded ? hs_store_jobs_recover(hs_store_db(i->tenant->store), hs_now_ms(), &i->err) : 0;
+	sqlite3 *db = hs_store_db(i->tenant->store);
+	int rc = i->stranded ? hs_store_jobs_reopen(db, hs_now_ms(), &i->err) : 0;
+	return rc == 0 && __atomic_exchange_n(&i->hurry, false, __ATOMIC_RELAXED) ? hs_store_jobs_hurry(db, &i->err) : rc;
 }
 
 static void run_begin(struct hs_job *job, void *context)
@@ -195,14 +222,14 @@ static void run_begin(struct hs_job *job, void *context)
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
 	struct hs_store *s = i->tenant->store;
 	HS_BUF_AUTO detail = HS_BUF_INIT;
-	i->taken = i->ended = false;
+	i->taken = i->ended = i->refused = false;
 	count_open(i);
 	i->rc = hs_store_begin(s, &i->err);
 	if (i->rc < 0)
 		return;
 	i->rc = free_stranded(i);
 	if (i->rc == 0)
-		i->rc = hs_store_job_begin(hs_store_db(s), hs_now_ms(), &i->row, &detail, &i->err);
+		i->rc = hs_store_job_begin(hs_store_db(s), NULL, hs_now_ms(), &i->row, &detail, &i->err);
 	bool none = i->rc == -ENOENT;
 	if (none)
 		i->rc = 0;
@@ -223,7 +250,7 @@ static void run_begin(struct hs_job *job, void *context)
 	}
 	if (i->rc < 0) {
 		(void)hs_fail_errno(&i->err, i->rc, "submission.open", i->row.id.s);
-		i->rc = end_job(i, NULL, &i->err, i->rc == -ENOMEM || i->rc == -EIO || i->rc == -ENOSPC);
+		i->rc = fail_job(i);
 		i->ended = true;
 	}
 }
@@ -313,6 +340,21 @@ static int is_superseded(struct hs_intake *i, bool *ret)
 	return rc;
 }
 
+/*
+ * err is the extractor's word. The sender knows which document it was, and who lists jobs need not: "NAME: row 7" is kept as
+ * "row 7".
+ */
+static void take_refusal(struct hs_intake *i)
+{
+	i->refused = true;
+	char *object = i->err.object;
+	size_t n = i->payload.name_len;
+	if (n == 0 || strncmp(object, i->payload.name, n) != 0)
+		return;
+	n += strspn(object + n, ": ");
+	memmove(object, object + n, strlen(object + n) + 1);
+}
+
 static int index_document(struct hs_intake *i)
 {
 	struct hs_store *s = i->tenant->store;
@@ -321,6 +363,8 @@ static int index_document(struct hs_intake *i)
 	struct hs_id document = {0}, blobs[2] = {0};
 	char title[HS_STORE_TITLE_MAX + 1];
 	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
+	if (rc < 0)
+		take_refusal(i);
 	if (rc == 0) {
 		const struct hs_chunk_options options = {.title = choose_title(i, &d, title, sizeof title)};
 		rc = hs_chunk(&d, &options, &chunks, &i->err);
@@ -348,11 +392,6 @@ static int index_document(struct hs_intake *i)
 	return rc;
 }
 
-static bool worth_a_retry(int rc)
-{
-	return rc == -ENOMEM || rc == -EIO || rc == -ENOSPC || rc == -EBUSY || rc == -ENOTCONN || rc == -ECONNRESET;
-}
-
 /* rc and err hold what extraction said; index where it went well, and end the job either way. */
 static void run_finish(struct hs_job *job, void *context)
 {
@@ -360,9 +399,42 @@ static void run_finish(struct hs_job *job, void *context)
 	if (i->rc == 0)
 		i->rc = index_document(i);
 	if (i->rc < 0) {
-		(void)hs_fail_errno(&i->err, i->rc, "doc.index", i->row.id.s);
-		i->rc = end_job(i, NULL, &i->err, worth_a_retry(i->rc));
+		(void)hs_fail_errno(&i->err, i->rc, "job.index", i->row.id.s);
+		i->rc = fail_job(i);
 	}
+}
+
+/* --- words for what failed --- */
+
+/* A code, or the beginning of codes where it ends in a full stop. Those of documents stand in text/document.c. */
+static const struct {
+	const char *code, *hint;
+} hints[] = {
+	{"job.interrupted", HS_N_("The appliance ended several times while it worked on this document. File it again, alone.")},
+	{"job.", HS_N_("The document was read and could not be indexed. File it again; the appliance's log names the reason.")},
+	{"extract.",
+	 HS_N_("The program that reads documents was away. The document is read again by itself; if it failed, file it again.")},
+	{"index.memory", HS_N_("The index would outgrow the memory that this tenant may take: raise the limit or delete documents.")},
+	{"index.", HS_N_("The document does not fit into the index as it is. Split it and file the parts.")},
+	{"store.full", HS_N_("The disk is full; nothing was lost. Make room and try again.")},
+	{"tenant.disk_low", HS_N_("The disk is nearly full, so no documents are taken in. Make room where the state directory lies.")},
+	{"store.", HS_N_("The database refused an operation; see the disk's health.")},
+	{"blob.", HS_N_("The document could not be stored; see the disk's health, then file it again.")},
+	{"class.", HS_N_("The tenant has no such collection, level or list. Correct the policy or the filing, and file it again.")},
+	{"age.", HS_N_("The submission does not open with this tenant's key. Seal it for this tenant and file it again.")},
+	{"submission.", HS_N_("The submission is not whole. Seal the document and file it again.")},
+	{"manifest.", HS_N_("The submission is not whole. Seal the document and file it again.")},
+};
+
+const char *hs_intake_hint(const char *code)
+{
+	const char *of_document = hs_document_hint(code);
+	for (size_t i = 0; i < HS_ARRAY_LEN(hints) && !*of_document; i++) {
+		size_t n = strlen(hints[i].code);
+		if (hints[i].code[n - 1] == '.' ? strncmp(hints[i].code, code, n) == 0 : strcmp(hints[i].code, code) == 0)
+			return hints[i].hint;
+	}
+	return of_document;
 }
 
 /* --- the loop's part --- */
@@ -431,6 +503,7 @@ static void extracted(void *ctx, int rc, struct hs_buf *out, const struct hs_err
 	i->rc = rc;
 	if (rc < 0) {
 		i->err = *err;
+		take_refusal(i);
 	} else {
 		i->extracted = *out;
 		*out = HS_BUF_INIT;
@@ -485,6 +558,17 @@ static void on_kick(uv_async_t *handle)
 void hs_intake_kick(struct hs_intake *i)
 {
 	(void)uv_async_send(&i->kick_signal); /* fails only on a closing handle */
+}
+
+void hs_intake_hurry(struct hs_intake *i)
+{
+	__atomic_store_n(&i->hurry, true, __ATOMIC_RELAXED);
+	hs_intake_kick(i);
+}
+
+uint64_t hs_intake_failed(const struct hs_intake *i)
+{
+	return i ? __atomic_load_n(&i->failed, __ATOMIC_RELAXED) : 0;
 }
 
 uint64_t hs_intake_open(const struct hs_intake *i)

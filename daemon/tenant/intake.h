@@ -5,7 +5,7 @@
  *     --> canonical text, chunks, blobs, words: one transaction --> found by words; the embedder is kicked
  *
  * Only this process opens a submission. Each step that fails ends the job with its reason, or begins it again later where
- * the reason is not the document's. Loop thread, except where a function says otherwise.
+ * the reason is not the document's (retrieval/jobs.h). Loop thread, except where a function says otherwise.
  */
 #ifndef HISHO_DAEMON_TENANT_INTAKE_H
 #define HISHO_DAEMON_TENANT_INTAKE_H
@@ -20,8 +20,15 @@ void hs_intake_destroy(struct hs_intake *i); /* after the workers; takes NULL */
 /* There may be work. Any thread. */
 void hs_intake_kick(struct hs_intake *i);
 
-/* Jobs that are not done, as last seen. Any thread. */
+/* What jobs waited for may be back (an extractor, say): those that were put off are begun now. Any thread. */
+void hs_intake_hurry(struct hs_intake *i);
+
+/* Jobs that are not done, and jobs that failed, as last seen. Any thread. */
 uint64_t hs_intake_open(const struct hs_intake *i);
+uint64_t hs_intake_failed(const struct hs_intake *i);
+
+/* The English sentence (a msgid) that goes with a failed job's code: what is wrong and what to do. "" where none is known. */
+const char *hs_intake_hint(const char *code);
 
 /*
  * Writer thread, inside its transaction: judge a submission and make its job durable. data: u32 length, signed manifest,

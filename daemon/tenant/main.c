@@ -204,7 +204,7 @@ static void on_channel(void *ctx, enum hs_process peer, const char *name, int fd
 	case HS_PROCESS_EXTRACT_PDF:
 		rc = hs_extract_client_attach(p->tenant.extract, peer, fd);
 		if (rc == 0 && p->open)
-			hs_intake_kick(p->tenant.intake);
+			hs_intake_hurry(p->tenant.intake);
 		break;
 	default:
 		(void)close(fd); /* nobody we talk to */
