@@ -74,14 +74,27 @@ static int sync_parent(int dirfd, const char *path)
 	return 0;
 }
 
+#define SALT_LEN 13 /* 8 bytes in base32 */
+#define TEMPORARY ".new"
+
+bool hs_file_is_temporary(const char *name, const char *of)
+{
+	size_t n = strlen(name), tail = 1 + SALT_LEN + sizeof TEMPORARY - 1; /* ".<salt>.new" */
+	if (n <= tail || strcmp(name + n - (sizeof TEMPORARY - 1), TEMPORARY) != 0)
+		return false;
+	const char *dot = name + n - tail;
+	return *dot == '.' && strspn(dot + 1, "abcdefghijklmnopqrstuvwxyz234567") == SALT_LEN &&
+	       (!of || (strlen(of) == n - tail && strncmp(name, of, n - tail) == 0));
+}
+
 int hs_file_replace(int dirfd, const char *path, const void *data, size_t n, mode_t mode)
 {
 	char temporary[PATH_MAX];
 	uint8_t raw[8];
-	char suffix[14];
+	char suffix[SALT_LEN + 1];
 	hs_random(raw, sizeof raw);
 	hs_base32(raw, sizeof raw, suffix);
-	if (snprintf(temporary, sizeof temporary, "%s.%s.new", path, suffix) >= (int)sizeof temporary)
+	if (snprintf(temporary, sizeof temporary, "%s.%s" TEMPORARY, path, suffix) >= (int)sizeof temporary)
 		return -ENAMETOOLONG;
 	HS_FD_AUTO fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)

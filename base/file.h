@@ -2,6 +2,7 @@
 #ifndef HISHO_BASE_FILE_H
 #define HISHO_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,12 @@ int hs_fd_write_all(int fd, const void *data, size_t n) HS_MUST_CHECK;
  * same folder, fsync, rename, fsync of the folder.
  */
 int hs_file_replace(int dirfd, const char *path, const void *data, size_t n, mode_t mode) HS_MUST_CHECK;
+
+/*
+ * Is it a name under which hs_file_replace writes `of` (NULL: of any file) before the rename? What a crash left under such a name is
+ * nobody's, once nobody replaces the file any more.
+ */
+bool hs_file_is_temporary(const char *name, const char *of);
 
 /* mkdir -p; existing folders are fine. */
 int hs_mkdirs(const char *path, mode_t mode) HS_MUST_CHECK;

@@ -353,6 +353,29 @@ static int open_keyring(struct keyd *k, int state, const struct root *r, struct 
 	return hs_keyring_create(state, KEYRING, &root, &k->keyring, err);
 }
 
+/* What a crash left of our own files: nobody else writes them. of: as for hs_file_is_temporary. */
+static void sweep(int folder, const char *of)
+{
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		if (hs_file_is_temporary(e->d_name, of))
+			(void)unlinkat(folder, e->d_name, 0); /* the next start tries again */
+	}
+	if (dir)
+		(void)closedir(dir); /* it was only read */
+	else if (fd >= 0)
+		(void)close(fd); /* as above */
+}
+
+static void sweep_keys(struct keyd *k, int state)
+{
+	HS_FD_AUTO keys = openat(state, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (keys >= 0)
+		sweep(keys, "keyring");
+	sweep(k->heads, NULL);
+}
+
 static int open_heads(struct keyd *k, int state, struct hs_err *err)
 {
 	if (mkdirat(state, HEADS, 0700) < 0 && errno != EEXIST)
@@ -390,6 +413,8 @@ static int start(struct keyd *k, const char *state, const char *credential, bool
 		rc = open_keyring(k, state_fd, r, err);
 	if (rc == 0)
 		rc = open_heads(k, state_fd, err);
+	if (rc == 0)
+		sweep_keys(k, state_fd);
 	hs_key_destroy(r->key);
 	sodium_free(r);
 	if (rc == 0)

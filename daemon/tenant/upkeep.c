@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "crypto/blob.h"
 #include "daemon/child.h"
+#include "daemon/tenant/sweep.h"
 #include "retrieval/conversations.h"
 
 #define PURGE_AT_LEAST_MS (24 * 60 * 60 * 1000LL)
@@ -15,6 +16,7 @@ struct hs_upkeep {
 	struct hs_job job;
 	bool busy, more;
 	int64_t purged; /* when it last went well */
+	struct hs_sweep *sweep; /* NULL: over */
 	int rc;
 	struct hs_err err;
 };
@@ -42,7 +44,25 @@ static void run(struct hs_job *job, void *context)
 	}
 }
 
-static void start(struct hs_upkeep *u);
+/* Once, from the opening on. A folder that cannot be read is told and left. */
+static void run_sweep(struct hs_job *job, void *context)
+{
+	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
+	struct hs_tenant *t = u->tenant;
+	u->rc = u->sweep ? 0 : hs_sweep_create(t->dir, t->blobs, &u->sweep);
+	if (u->rc == 0)
+		u->rc = hs_sweep_step(u->sweep, hs_store_db(t->store), &u->more, &u->err);
+	else
+		(void)hs_fail_errno(&u->err, u->rc, "sweep.folder", t->path);
+	if (u->rc < 0 || !u->more) {
+		if (u->sweep && hs_sweep_removed(u->sweep) > 0)
+			hs_log("%u files that a crash left were removed", hs_sweep_removed(u->sweep));
+		hs_sweep_destroy(u->sweep);
+		u->sweep = NULL;
+	}
+}
+
+static void start(struct hs_upkeep *u, void (*work)(struct hs_job *, void *));
 
 static void done(struct hs_job *job)
 {
@@ -51,22 +71,23 @@ static void done(struct hs_job *job)
 	if (u->rc < 0)
 		hs_log_err("upkeep", &u->err);
 	else if (u->more)
-		start(u); /* queued behind what came in meanwhile */
+		start(u, job->run); /* queued behind what came in meanwhile */
 }
 
-static void start(struct hs_upkeep *u)
+static void start(struct hs_upkeep *u, void (*work)(struct hs_job *, void *))
 {
 	if (u->busy)
 		return;
 	u->err = HS_ERR_INIT;
 	u->more = false;
-	u->job = (struct hs_job){.run = run, .done = done};
+	u->job = (struct hs_job){.run = work, .done = done};
 	u->busy = hs_worker_push(u->tenant->writer, &u->job) == 0; /* a full writer is tended next time */
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-	start(timer->data);
+	struct hs_upkeep *u = timer->data;
+	start(u, u->sweep ? run_sweep : run);
 }
 
 int hs_upkeep_create(struct hs_tenant *t, struct hs_upkeep **ret)
@@ -78,13 +99,16 @@ int hs_upkeep_create(struct hs_tenant *t, struct hs_upkeep **ret)
 	(void)uv_timer_init(t->loop, &u->timer); /* cannot fail */
 	u->timer.data = u;
 	(void)uv_timer_start(&u->timer, on_timer, HS_UPKEEP_MS, HS_UPKEEP_MS); /* cannot fail with a callback */
+	start(u, run_sweep);
 	*ret = u;
 	return 0;
 }
 
 static void free_upkeep(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct hs_upkeep *u = handle->data;
+	hs_sweep_destroy(u->sweep);
+	free(u);
 }
 
 void hs_upkeep_destroy(struct hs_upkeep *u)

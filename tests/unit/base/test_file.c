@@ -57,12 +57,23 @@ static void test_mkdirs(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+static void test_temporary_names(void **state)
+{
+	assert_true(hs_file_is_temporary("log.abcdefghijk27.new", "log"));
+	assert_true(hs_file_is_temporary("log.abcdefghijk27.new", NULL));
+	static const char *const others[] = {"log", "log.new", "log.abcdefghijk27", "log.abcdefghijk2.new", "log.abcdefghijk21.new",
+					     "logs.abcdefghijk27.new", "log.x.abcdefghijk27.new", ".abcdefghijk27.new", "", "x"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(others); i++)
+		assert_false(hs_file_is_temporary(others[i], "log"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replace_then_read),
 		cmocka_unit_test(test_read_refuses_what_is_too_large),
 		cmocka_unit_test(test_mkdirs),
+		cmocka_unit_test(test_temporary_names),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
