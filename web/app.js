@@ -183,13 +183,12 @@ function clearDesk() {
   at("talk-title").textContent = "";
   at("earlier").hidden = at("talk-head").hidden = true;
   at("welcome").hidden = false;
-  document.body.classList.remove("talking");
   setHint();
   for (const b of at("conversations").querySelectorAll("[aria-current]")) b.removeAttribute("aria-current");
 }
 
 function setHint() {
-  at("question").dataset.hint = at("turns").childElementCount ? "followHint" : "questionHint";
+  at("question").dataset.hint = at("turns").querySelector(".turn") ? "followHint" : "questionHint";
   at("question").placeholder = t(at("question").dataset.hint);
 }
 
@@ -203,7 +202,6 @@ function beginTalk(title) {
   at("welcome").hidden = true;
   at("talk-head").hidden = false;
   at("talk-title").textContent = title;
-  document.body.classList.add("talking");
 }
 
 function freshConversation() {
@@ -217,6 +215,7 @@ function freshConversation() {
 // Questions and answers alternate; a question whose answer was never kept stands alone.
 function showMessages(messages) {
   const turns = [];
+  at("turns").ariaLive = "off"; // nobody wants the whole of it read out
   messages.forEach((m, i) => {
     const next = messages[i + 1];
     if (m.role === "user") turns.push(showKept(m, next && next.role === "assistant" ? next : null));
@@ -310,6 +309,7 @@ async function deleteConversation() {
 
 function takeEvent(event, turn) {
   if (turn.visit !== visit) return; // the desk was given to another conversation
+  const atEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 120;
   if (event.error) throw new Error(event.error.message);
   const more = event.hisho || {};
   if (more.evidence) {
@@ -318,6 +318,7 @@ function takeEvent(event, turn) {
     turn.kept = more.message;
     if (more.conversation && more.conversation !== conversation) {
       setConversation(more.conversation);
+      loadConversations(); // it is on the list from its first question on
       history.pushState(null, "", "#" + conversation);
     }
   }
@@ -327,6 +328,7 @@ function takeEvent(event, turn) {
     addSentence(delta.content, more.citations, turn);
   }
   if (more.outcome) endTurn(turn, more.outcome, turn.kept);
+  if (atEnd) turn.root.scrollIntoView({ block: "nearest" }); // who reads further up is left where they are
 }
 
 async function readEvents(response, turn) {
@@ -364,7 +366,11 @@ function failTurn(turn, error) {
 }
 
 async function ask(question) {
-  if (!at("turns").childElementCount) beginTalk(question);
+  at("turns").ariaLive = "polite";
+  if (!at("turns").querySelector(".turn")) {
+    at("turns").replaceChildren();
+    beginTalk(question);
+  }
   const turn = newTurn(question);
   turn.visit = visit;
   turn.root.scrollIntoView({ block: "end" });

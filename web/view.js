@@ -189,7 +189,9 @@ function endTurn(turn, outcome, kept, given) {
   setState(turn, null);
   if (outcome === "not_found") {
     turn.text.replaceChildren();
-    addNotice(turn, "calm", "notFound", phrase("p", "", "notFoundHelp"));
+    const near = turn.side.querySelector(".evidence") !== null;
+    addNotice(turn, "calm", "notFound", phrase("p", "", near ? "nearHelp" : "notFoundHelp"));
+    if (near) turn.side.querySelector("h2").replaceWith(phrase("h2", "", "near"));
   } else if (outcome === "extracted" && turn.said.some((s) => s.text)) {
     turn.text.append(phrase("p", "quiet", "extracted"));
   } else if (outcome === "failed" && !turn.told) {
@@ -331,15 +333,42 @@ async function openSource(c) {
     at("source-text").replaceChildren(phrase("p", "error", "sourceFailed"));
     return;
   }
-  // Offsets are bytes of UTF-8, counted from the beginning of the whole text.
-  const bytes = new TextEncoder().encode(source.text);
-  const part = (from, to) => new TextDecoder().decode(bytes.subarray(from - source.text_start, to - source.text_start));
-  const mark = element("mark", "", part(source.start, source.end));
-  const end = source.text_start + bytes.length;
-  at("source-text").replaceChildren((source.text_start > 0 ? "…" : "") + part(source.text_start, source.start), mark,
-    part(source.end, end) + (end < source.length ? "…" : ""));
-  mark.scrollIntoView({ block: "center" });
+  showText(source);
+  at("source-text").querySelector("mark")?.scrollIntoView({ block: "center" });
   at("source-text").focus({ preventScroll: true });
+}
+
+// Lines as they stand, those with tabs in them as the rows of a table, the cited range marked in both.
+function showText(source) {
+  // Offsets are bytes of UTF-8, counted from the beginning of the whole text; what is cut is cut at characters.
+  const bytes = new TextEncoder().encode(source.text);
+  const lengthOf = (end) => new TextDecoder().decode(bytes.subarray(0, end - source.text_start)).length;
+  const from = lengthOf(source.start), to = lengthOf(source.end);
+  const put = (parent, start, end) => {
+    const a = Math.min(Math.max(from, start), end), b = Math.min(Math.max(to, start), end);
+    parent.append(source.text.slice(start, a));
+    if (a < b) parent.append(element("mark", "", source.text.slice(a, b)));
+    parent.append(source.text.slice(b, end));
+  };
+  const paper = at("source-text");
+  paper.replaceChildren(source.text_start > 0 ? "…" : "");
+  let table = null, start = 0;
+  for (const line of source.text.split("\n")) {
+    const end = start + line.length;
+    if (line.includes("\t")) {
+      table = table || paper.appendChild(element("table")).appendChild(element("tbody"));
+      const row = table.appendChild(element("tr"));
+      for (const cell of line.split("\t")) {
+        put(row.appendChild(element("td")), start, start + cell.length);
+        start += cell.length + 1;
+      }
+    } else {
+      table = null;
+      put(paper, start, Math.min(end + 1, source.text.length));
+    }
+    start = end + 1;
+  }
+  if (source.text_start + bytes.length < source.length) paper.append("…");
 }
 
 // --- a conversation as Markdown ---

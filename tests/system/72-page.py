@@ -120,7 +120,11 @@ def check_asking(a, driver):
 
     click(driver, turn.find_element(By.CSS_SELECTOR, ".answer .cite"))
     wait_for("the source", lambda: all_of(driver, "#source-text mark"), 20)
-    assert driver.find_element(By.CSS_SELECTOR, "#source-text mark").text.strip()
+    marked = "".join(m.text for m in all_of(driver, "#source-text mark"))
+    assert "3,000万円" in marked and "500万円" not in marked.replace("3,000万円", ""), marked
+    rows = all_of(driver, "#source-text tr")
+    assert len(rows) == 5 and rows[2].text.startswith("B"), "the rows of a table stand below each other"
+    assert driver.execute_script("return document.getElementById('source-text').textContent").startswith("与信管理規程")
     shot(driver, "source")
     driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     wait_for("Escape closes it", lambda: not by_id(driver, "source").is_displayed(), 10)
@@ -279,6 +283,7 @@ def check_phone(a):
         shot(driver, "phone-list")
         driver.switch_to.active_element.send_keys(Keys.ESCAPE)
         assert driver.switch_to.active_element.get_attribute("id") == "menu"
+        wait_for("it has slid out", lambda: driver.execute_script(still), 10)
         dark(driver, False)
         shot(driver, "phone-light")
     finally:
