@@ -11,7 +11,7 @@
 #include "retrieval/schema.h"
 
 #define EXPIRED_A_STEP 256
-#define OPEN_ARENA_MAX (16u * 1024u * 1024u) /* of one call that reads messages */
+#define MESSAGE_ARENA_MAX (16u * 1024u * 1024u) /* of one message that is shown, its quotes included */
 
 static int unknown(const char *id, struct hs_err *err)
 {
@@ -343,7 +343,7 @@ int hs_conversation_last_question(struct hs_reader *r, const struct hs_grant *g,
 
 struct opening {
 	struct hs_reader *r;
-	struct hs_arena *arena;   /* of everything that is shown */
+	struct hs_arena *arena;   /* of the message that is being shown */
 	const struct hs_grant *g; /* who reads; NULL: for who administers, by the right of `user` */
 	const char *user;
 	int64_t now_ms;
@@ -447,7 +447,7 @@ static int read_sentences(const struct opening *o, int64_t message, const char *
 	"m.id, m.public, m.role, m.created, m.text, coalesce(a.outcome, -1), coalesce(a.model, ''), coalesce(f.value, 0),"       \
 	" coalesce(f.reason, ''), coalesce(f.comment, ''), coalesce(f.share, 0)"
 
-static int show_message(const struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_shown_message *m),
+static int read_message(const struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_shown_message *m),
 			void *ctx, struct hs_err *err)
 {
 	struct hs_shown_sentence *sentences = hs_arena_calloc(o->arena, HS_CONVERSATION_CITATIONS_MAX, sizeof(*sentences));
@@ -471,6 +471,16 @@ static int show_message(const struct opening *o, sqlite3_stmt *st, int (*fn)(voi
 		m.len = 0;
 	}
 	return rc < 0 ? rc : fn(ctx, &m);
+}
+
+static int show_message(struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_shown_message *m), void *ctx,
+			struct hs_err *err)
+{
+	o->arena = hs_arena_create(MESSAGE_ARENA_MAX);
+	int rc = o->arena ? read_message(o, st, fn, ctx, err) : -ENOMEM;
+
+	hs_arena_destroy(o->arena);
+	return rc;
 }
 
 /* Where the page that ends before `before` begins: the id of its first message. 1 where there are earlier ones. */
@@ -497,7 +507,7 @@ static int find_first(struct hs_reader *r, const char *conversation, const char 
 	return rc;
 }
 
-static int show_messages(const struct opening *o, const char *conversation, const char *before, size_t limit,
+static int show_messages(struct opening *o, const char *conversation, const char *before, size_t limit,
 			 int (*fn)(void *ctx, const struct hs_shown_message *m), void *ctx, bool *ret_more, struct hs_err *err)
 {
 	int64_t first, end;
@@ -531,10 +541,8 @@ int hs_conversation_open(struct hs_reader *r, const struct hs_grant *g, int64_t 
 	if (rc < 0)
 		return rc;
 	rc = hs_conversation_find(r, g, id, &row, err);
-	o.arena = rc == 0 ? hs_arena_create(OPEN_ARENA_MAX) : NULL;
 	if (rc == 0)
-		rc = o.arena ? show_messages(&o, row.id.s, before, limit, fn, ctx, ret_more, err) : -ENOMEM;
-	hs_arena_destroy(o.arena);
+		rc = show_messages(&o, row.id.s, before, limit, fn, ctx, ret_more, err);
 	hs_reading_end(r);
 	return rc;
 }
@@ -563,7 +571,7 @@ static int share_answer(struct opening *o, sqlite3_stmt *st, struct hs_feedback_
 	return rc < 0 ? rc : row->answer && row->question ? 0 : -ENOMEM;
 }
 
-static int show_feedback(struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_feedback_row *row), void *ctx,
+static int read_feedback(struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_feedback_row *row), void *ctx,
 			 struct hs_err *err)
 {
 	struct hs_feedback_row row = {.value = (int)sqlite3_column_int64(st, 3),
@@ -582,6 +590,16 @@ static int show_feedback(struct opening *o, sqlite3_stmt *st, int (*fn)(void *ct
 	return rc < 0 ? rc : fn(ctx, &row);
 }
 
+static int show_feedback(struct opening *o, sqlite3_stmt *st, int (*fn)(void *ctx, const struct hs_feedback_row *row), void *ctx,
+			 struct hs_err *err)
+{
+	o->arena = hs_arena_create(MESSAGE_ARENA_MAX);
+	int rc = o->arena ? read_feedback(o, st, fn, ctx, err) : -ENOMEM;
+
+	hs_arena_destroy(o->arena);
+	return rc;
+}
+
 int hs_feedback_list(struct hs_reader *r, int64_t now_ms, const char *after, size_t limit,
 		     int (*fn)(void *ctx, const struct hs_feedback_row *row), void *ctx, struct hs_err *err)
 {
@@ -595,11 +613,10 @@ int hs_feedback_list(struct hs_reader *r, int64_t now_ms, const char *after, siz
 			 " WHERE public = ?1) WHERE l.message IS NULL OR (f.created, f.message) < (l.created, l.message)"
 			 " ORDER BY f.created DESC, f.message DESC LIMIT ?3",
 			 err);
-	struct opening o = {.r = r, .now_ms = now_ms, .arena = hs_arena_create(OPEN_ARENA_MAX)};
-	int rc = !o.arena ? -ENOMEM : st ? hs_bind(st, "tii", after, (int64_t)HS_MESSAGE_QUESTION, (int64_t)limit) : -EIO;
+	struct opening o = {.r = r, .now_ms = now_ms};
+	int rc = st ? hs_bind(st, "tii", after, (int64_t)HS_MESSAGE_QUESTION, (int64_t)limit) : -EIO;
 
 	while (rc == 0 && (rc = hs_step(st, err)) > 0)
 		rc = show_feedback(&o, st, fn, ctx, err);
-	hs_arena_destroy(o.arena);
 	return rc;
 }

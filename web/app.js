@@ -3,7 +3,8 @@
 
 let running = null;      // AbortController of the answer that streams
 let conversation = null; // id of the one on the desk; null: the next question begins one
-let listed = [];         // the list of conversations, as far as it was loaded
+let listed = null;       // the list of conversations, as far as it was loaded; null: not yet
+let shownList = "";      // what of it is on the screen: it is not drawn anew under somebody's fingers
 let person = 0;          // rises whenever somebody leaves: what was asked for them is shown to nobody else
 let visit = 0;           // rises whenever the desk is given to something else: late answers of the server find it taken
 
@@ -78,9 +79,8 @@ async function enter() {
 function leave(key) {
   person++;
   if (running) running.abort();
+  listed = null;
   clearDesk();
-  listed = [];
-  at("conversations").replaceChildren();
   at("recent-list").replaceChildren();
   at("who").textContent = "";
   at("question").value = "";
@@ -115,9 +115,12 @@ function dayOf(ms) {
 }
 
 function showList() {
+  const wanted = JSON.stringify([language, conversation, listed && listed.map((c) => [c.id, c.title, dayOf(c.updated)])]);
+  if (wanted === shownList) return;
+  shownList = wanted;
   let day = null, items;
   at("conversations").replaceChildren();
-  for (const c of listed) {
+  for (const c of listed || []) {
     if (dayOf(c.updated) !== day) {
       day = dayOf(c.updated);
       items = element("ul");
@@ -132,22 +135,24 @@ function showList() {
     item.append(button);
     items.append(item);
   }
-  at("history-state").replaceChildren(...(listed.length ? [] : [phrase("span", "", "noHistory")]));
+  at("history-state").replaceChildren(...(listed && listed.length ? [] : [phrase("span", "", listed ? "noHistory" : "loading")]));
 }
 
 async function loadConversations(more) {
   const mine = person;
-  const after = more && listed.length ? "&after=" + encodeURIComponent(listed[listed.length - 1].id) : "";
+  const after = more && listed && listed.length ? "&after=" + encodeURIComponent(listed[listed.length - 1].id) : "";
   try {
     const response = await call("GET", "/v1/conversations?limit=40" + after);
     if (!response.ok) throw new Error();
     const page = await response.json();
     if (mine !== person) return;
-    listed = more ? listed.concat(page.data) : page.data;
+    listed = more && listed ? listed.concat(page.data) : page.data;
     at("older-conversations").hidden = !page.more;
     showList();
   } catch {
-    if (mine === person) at("history-state").replaceChildren(phrase("span", "error", "historyFailed"));
+    if (mine !== person) return;
+    shownList = "";
+    at("history-state").replaceChildren(phrase("span", "error", "historyFailed"));
   }
 }
 
@@ -184,7 +189,6 @@ function clearDesk() {
   at("earlier").hidden = at("talk-head").hidden = true;
   at("welcome").hidden = false;
   setHint();
-  for (const b of at("conversations").querySelectorAll("[aria-current]")) b.removeAttribute("aria-current");
 }
 
 function setHint() {
@@ -195,6 +199,7 @@ function setHint() {
 // Only what is kept can be saved or deleted.
 function setConversation(id) {
   conversation = id;
+  showList();
   at("export").hidden = at("delete").hidden = !id;
 }
 
@@ -250,7 +255,6 @@ async function openConversation(id, remember) {
   at("earlier").hidden = !page.more;
   at("earlier").dataset.before = page.data.length ? page.data[0].id : "";
   setHint();
-  showList();
   at("turns").lastElementChild?.scrollIntoView({ block: "start" });
   at("question").focus({ preventScroll: true });
 }
@@ -300,7 +304,7 @@ async function deleteConversation() {
     at("turns").append(element("div", "notice bad", response ? await reasonOf(response) : t("lost")));
     return;
   }
-  listed = listed.filter((c) => c.id !== id);
+  listed = listed && listed.filter((c) => c.id !== id);
   freshConversation();
   showList();
 }

@@ -77,7 +77,7 @@ def click(driver, e):
 
 
 def listed(driver):
-    return [b.get_attribute("title") for b in all_of(driver, "#conversations button")]
+    return driver.execute_script("return [...document.querySelectorAll('#conversations button')].map((b) => b.title)")
 
 
 def sign_in(a, driver):
