@@ -33,7 +33,8 @@ struct slot {
 	size_t offset;    /* of the pointer in struct hs_weights or struct hs_layer */
 	int kind;
 	enum dim columns, rows, depth;
-	unsigned feature; /* all of these bits */
+	unsigned feature; /* all of these bits, */
+	unsigned unless;  /* and none of these */
 };
 
 #define W(field) offsetof(struct hs_weights, field)
@@ -62,12 +63,12 @@ static const struct slot model_slots[] = {
 static const struct slot layer_slots[] = {
     {"attn_norm.weight", L(attn_norm.weight), V(D_EMBD), HS_F_PRE_NORM},
     {"attn_norm.bias", L(attn_norm.bias), V(D_EMBD), HS_F_PRE_NORM | HS_F_NORM_BIAS},
-    {"attn_q.weight", L(q), M(D_EMBD, D_QUERY), HS_F_ALWAYS},
-    {"attn_k.weight", L(k), M(D_EMBD, D_KV), HS_F_ALWAYS},
-    {"attn_v.weight", L(v), M(D_EMBD, D_KV), HS_F_ALWAYS},
-    {"attn_q.bias", L(qb), V(D_QUERY), HS_F_QKV_BIAS},
-    {"attn_k.bias", L(kb), V(D_KV), HS_F_QKV_BIAS},
-    {"attn_v.bias", L(vb), V(D_KV), HS_F_QKV_BIAS},
+    {"attn_q.weight", L(q), M(D_EMBD, D_QUERY), HS_F_ALWAYS, HS_F_FUSED_QKV},
+    {"attn_k.weight", L(k), M(D_EMBD, D_KV), HS_F_ALWAYS, HS_F_FUSED_QKV},
+    {"attn_v.weight", L(v), M(D_EMBD, D_KV), HS_F_ALWAYS, HS_F_FUSED_QKV},
+    {"attn_q.bias", L(qb), V(D_QUERY), HS_F_QKV_BIAS, HS_F_FUSED_QKV},
+    {"attn_k.bias", L(kb), V(D_KV), HS_F_QKV_BIAS, HS_F_FUSED_QKV},
+    {"attn_v.bias", L(vb), V(D_KV), HS_F_QKV_BIAS, HS_F_FUSED_QKV},
     {"attn_qkv.weight", L(q), M(D_EMBD, D_QKV), HS_F_FUSED_QKV},
     {"attn_qkv.bias", L(qb), V(D_QKV), HS_F_FUSED_QKV | HS_F_QKV_BIAS},
     {"attn_q_norm.weight", L(q_norm), V(D_HEAD), HS_F_QK_NORM},
@@ -83,8 +84,8 @@ static const struct slot layer_slots[] = {
     {"post_attention_norm.weight", L(ffn_norm.weight), V(D_EMBD), HS_F_FFN_NORM_LATE},
     {"ffn_norm.weight", L(ffn_norm.weight), V(D_EMBD), HS_F_FFN_NORM},
     {"ffn_norm.bias", L(ffn_norm.bias), V(D_EMBD), HS_F_FFN_NORM | HS_F_NORM_BIAS},
-    {"ffn_gate.weight", L(gate), M(D_EMBD, D_FF), HS_F_GATED},
-    {"ffn_up.weight", L(up), M(D_EMBD, D_FF), HS_F_DENSE},
+    {"ffn_gate.weight", L(gate), M(D_EMBD, D_FF), HS_F_GATED, HS_F_FUSED_GATE},
+    {"ffn_up.weight", L(up), M(D_EMBD, D_FF), HS_F_DENSE, HS_F_FUSED_GATE},
     {"ffn_up.weight", L(gate), M(D_EMBD, D_FF_TWICE), HS_F_FUSED_GATE},
     {"ffn_up.bias", L(upb), V(D_FF), HS_F_DENSE | HS_F_FFN_BIAS},
     {"ffn_down.weight", L(down), M(D_FF, D_EMBD), HS_F_DENSE},
@@ -159,16 +160,9 @@ static bool all_finite(const struct hs_gguf_tensor *t)
 	return true;
 }
 
-/* A slot counts where the file's family has all of its features; the fused forms stand for the plain ones. */
 static bool slot_counts(unsigned features, const struct slot *s)
 {
-	if ((features & HS_F_FUSED_QKV) && (s->offset == L(k) || s->offset == L(v) || s->offset == L(kb) || s->offset == L(vb)))
-		return false;
-	if ((features & HS_F_FUSED_QKV) && (s->offset == L(q) || s->offset == L(qb)) && !(s->feature & HS_F_FUSED_QKV))
-		return false;
-	if ((features & HS_F_FUSED_GATE) && (s->feature == HS_F_GATED || s->offset == L(up)))
-		return false;
-	return (features & s->feature) == s->feature;
+	return (features & s->feature) == s->feature && !(features & s->unless);
 }
 
 /* Fill one slot of `base` and mark its tensor as bound. */

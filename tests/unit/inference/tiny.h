@@ -157,7 +157,7 @@ static inline void tiny_parts(struct tiny_maker *k, const char *prefix, const st
 			continue;
 		if ((has & HS_F_BARE_FIRST) && strcmp(name, "blk.0.attn_norm.weight") == 0)
 			continue;
-		bool matrix = p->rows && strstr(p->name, "bias") == NULL && strstr(p->name, "norm") == NULL;
+		bool matrix = p->rows && !strstr(p->name, "bias") && !strstr(p->name, "norm") && !strstr(p->name, "gate_inp");
 		tiny_tensor(k, name, matrix ? k->t.type : HS_F32, p->columns, p->rows, p->depth, p->size, p->centre);
 	}
 }
@@ -200,8 +200,8 @@ static inline void tiny_layer(struct tiny_maker *k, uint32_t l)
 	    {"ffn_down.bias", HS_F_DENSE | HS_F_FFN_BIAS, d, 0, 0, 0.1f, 0},
 	    {"ffn_gate_inp.weight", HS_F_EXPERTS, d, n, 0, 2 * e, 0},
 	    {"ffn_gate_inp.bias", HS_F_EXPERTS | HS_F_FFN_BIAS, n, 0, 0, 0.3f, 0},
-	    {"ffn_gate_exps.weight", HS_F_EXPERTS, d, ff, n, 3 * e, 0},
-	    {"ffn_up_exps.weight", HS_F_EXPERTS, d, ff, n, 3 * e, 0},
+	    {"ffn_gate_exps.weight", HS_F_EXPERTS, d, ff, n, e, 0},
+	    {"ffn_up_exps.weight", HS_F_EXPERTS, d, ff, n, e, 0},
 	    {"ffn_down_exps.weight", HS_F_EXPERTS, ff, d, n, f, 0},
 	    {"ffn_gate_exps.bias", HS_F_EXPERTS | HS_F_FFN_BIAS, ff, n, 0, 0.3f, 0},
 	    {"ffn_up_exps.bias", HS_F_EXPERTS | HS_F_FFN_BIAS, ff, n, 0, 0.3f, 0},
@@ -247,9 +247,9 @@ static inline void tiny_hyper(struct tiny_maker *k)
 		      : arch     ? arch->eps_key
 				 : "attention.layer_norm_rms_epsilon",
 		      true, t->eps},
-		     {"logit_scale", has & HS_F_LOGIT_SCALE, 0.25f},
+		     {"logit_scale", has & HS_F_LOGIT_SCALE, 0.125f},
 		     {"attn_logit_softcapping", has & HS_F_ATTN_CAP, 2},
-		     {"final_logit_softcapping", has & HS_F_FINAL_CAP, 1.5f}};
+		     {"final_logit_softcapping", has & HS_F_FINAL_CAP, 30}};
 	hs_gguf_put_str(k->w, "general.architecture", t->arch);
 	for (size_t i = 0; i < HS_ARRAY_LEN(counts); i++) {
 		snprintf(key, sizeof key, "%s.%s", t->arch, counts[i].key);
@@ -309,7 +309,7 @@ static inline int tiny_write(struct tiny t, void (*more)(struct hs_gguf_writer *
 	tiny_tokenizer(&k);
 	if (more)
 		more(k.w);
-	tiny_tensor(&k, "token_embd.weight", t.type, t.embd, t.vocab, 0, t.tied ? 0.1f : 0.5f, 0);
+	tiny_tensor(&k, "token_embd.weight", t.type, t.embd, t.vocab, 0, t.tied ? 0.05f : 0.5f, 0);
 	if (tiny_features(&t) & HS_F_POSITIONS)
 		tiny_tensor(&k, "position_embd.weight", HS_F32, t.embd, t.context, 0, 0.2f, 0);
 	if (tiny_features(&t) & HS_F_TYPES)
