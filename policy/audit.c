@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct keys {
 };
 
 struct hs_audit {
+	pthread_mutex_t lock;
 	int fd, mark_fd;
 	bool failed; /* a sync failed or the tail could not be taken back: nothing is known any more but by opening again */
 	struct hs_trail_header header;
@@ -284,6 +286,7 @@ int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t
 	struct hs_audit *a = sodium_init() >= 0 ? calloc(1, sizeof(*a)) : NULL;
 	if (!a)
 		return hs_fail_errno(err, -ENOMEM, "audit.memory", name);
+	(void)pthread_mutex_init(&a->lock, NULL); /* cannot fail with default attributes */
 	a->fd = a->mark_fd = -1;
 	a->record.limit = a->plain.limit = HS_AUDIT_RECORD_MAX;
 	a->keys = sodium_malloc(sizeof(*a->keys));
@@ -316,11 +319,22 @@ void hs_audit_close(struct hs_audit *a)
 		return;
 	hs_close(&a->fd);
 	hs_close(&a->mark_fd);
+	(void)pthread_mutex_destroy(&a->lock); /* nobody holds it */
 	sodium_free(a->keys);
 	hs_buf_finish(&a->record);
 	hs_buf_wipe(&a->plain);
 	hs_buf_finish(&a->plain);
 	free(a);
+}
+
+void hs_audit_lock(struct hs_audit *a)
+{
+	(void)pthread_mutex_lock(&a->lock); /* fails only where this thread has it already */
+}
+
+void hs_audit_unlock(struct hs_audit *a)
+{
+	(void)pthread_mutex_unlock(&a->lock); /* fails only where this thread has it not */
 }
 
 /* --- appending --- */

@@ -10,7 +10,8 @@
  * and clock in two alternating authenticated slots. With it, a tail that a crash tore (never acknowledged: cut, and a
  * record tells of the cut) is told from a log that someone shortened or changed (refused, for a person to look at).
  *
- * One writer: the file is locked. One thread calls it (the tenant's writer thread).
+ * One process: the file is locked. Where several threads use an open log, each call on it (but hs_audit_close) is made
+ * between hs_audit_lock and hs_audit_unlock; what is read and written between the two belongs together.
  */
 #ifndef HISHO_POLICY_AUDIT_H
 #define HISHO_POLICY_AUDIT_H
@@ -90,6 +91,9 @@ int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t
 		  const struct hs_audit_witness *witnesses, size_t n_witnesses, int64_t now_ms, struct hs_audit **ret,
 		  struct hs_err *err) HS_MUST_CHECK;
 void hs_audit_close(struct hs_audit *a); /* wipes its keys; takes NULL */
+
+void hs_audit_lock(struct hs_audit *a);
+void hs_audit_unlock(struct hs_audit *a);
 
 /*
  * Append one record and make it durable. 0, and *ret_seq (or NULL) its sequence. On any failure nothing is acknowledged and

@@ -163,23 +163,28 @@ static int keep_answer(struct hs_exchange *x, struct hs_write_context *w)
 	return hs_kept_answer(&c->kept, x, &c->answer, &head, &c->counts, c->recorded, c->hash);
 }
 
-static int record_answer(struct hs_exchange *x, struct hs_write_context *w)
+static int record_kept_answer(struct hs_exchange *x, struct hs_write_context *w)
 {
 	struct chat *c = chat_of(x);
 	hs_answer_hash(&c->answer, c->hash);
-	int rc = 0;
-	if (*c->kept.conversation.s) {
-		rc = hs_exchange_transaction(x, w, keep_answer, NULL);
-		if (rc == 0)
-			return 0;
-		c->failed = x->err; /* it cannot be kept: the record says so, and the client is told */
-		(void)hs_fail_errno(&c->failed, rc, "conversation.keep", c->id.s); /* keeps the story where one was told */
-		c->why = c->failed.code;
-		c->answer.outcome = HS_OUTCOME_FAILED;
-	}
+	int rc = hs_exchange_transaction(x, w, keep_answer, NULL);
+	if (rc == 0)
+		return 0;
+	c->failed = x->err; /* it cannot be kept: the record says so, and the client is told */
+	(void)hs_fail_errno(&c->failed, rc, "conversation.keep", c->id.s); /* keeps the story where one was told */
+	c->why = c->failed.code;
+	c->answer.outcome = HS_OUTCOME_FAILED;
 	tell_answer(x, c->hash);
-	int recorded = hs_exchange_append_audit(x, NULL);
-	return rc < 0 ? rc : recorded;
+	hs_ignore(hs_exchange_append_audit(x, NULL)); /* the first failure is the one to tell */
+	return rc;
+}
+
+static int record_answer(struct hs_exchange *x, struct hs_read_context *r)
+{
+	struct chat *c = chat_of(x);
+	hs_answer_hash(&c->answer, c->hash);
+	tell_answer(x, c->hash);
+	return hs_exchange_append_audit(x, NULL);
 }
 
 static void answer_recorded(struct hs_exchange *x, int rc)
@@ -198,7 +203,8 @@ static void close_answer(struct chat *c)
 		finish_answer(c);
 		return;
 	}
-	int rc = hs_exchange_on_writer(c->x, record_answer, answer_recorded);
+	int rc = *c->kept.conversation.s ? hs_exchange_on_writer(c->x, record_kept_answer, answer_recorded)
+					 : hs_exchange_on_recorder(c->x, record_answer, answer_recorded);
 	if (rc < 0)
 		answer_recorded(c->x, rc);
 }
@@ -347,16 +353,13 @@ static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const str
 
 /* --- the question's record, then the evidence --- */
 
-static int tell_question(struct hs_exchange *x, struct hs_write_context *w)
+static int tell_question(struct hs_exchange *x)
 {
 	struct chat *c = chat_of(x);
 	struct hs_answer *a = &c->answer;
 	struct hs_audit_chunk *chunks = hs_arena_calloc(x->arena, a->n_evidence + 1, sizeof *chunks);
 	if (!chunks)
 		return -ENOMEM;
-	int rc = hs_exchange_recheck(x); /* the model may have waited for minutes since the grant was made */
-	if (rc < 0)
-		return rc;
 	for (size_t i = 0; i < a->n_evidence; i++) {
 		(void)snprintf(chunks[i].version, sizeof chunks[i].version, "%s", a->evidence[i].version); /* ids fit */
 		chunks[i].start = a->evidence[i].start;
@@ -369,16 +372,28 @@ static int tell_question(struct hs_exchange *x, struct hs_write_context *w)
 	x->entry.keep_query = x->tenant->keep_queries;
 	x->entry.chunks = chunks;
 	x->entry.n_chunks = a->n_evidence;
-	return *c->kept.conversation.s ? hs_kept_question(&c->kept, x, c->request.question) : 0;
+	return 0;
 }
 
-static int record_question(struct hs_exchange *x, struct hs_write_context *w)
+/* Looked at again, here and below: the model may have waited for minutes since the grant was made. */
+static int keep_question(struct hs_exchange *x, struct hs_write_context *w)
 {
 	struct chat *c = chat_of(x);
-	if (*c->kept.conversation.s)
-		return hs_exchange_transaction(x, w, tell_question, &c->recorded);
-	int rc = tell_question(x, w);
-	return rc < 0 ? rc : hs_exchange_append_audit(x, &c->recorded);
+	int rc = hs_exchange_recheck(x, hs_store_db(x->tenant->store));
+	if (rc == 0)
+		rc = tell_question(x);
+	return rc < 0 ? rc : hs_kept_question(&c->kept, x, c->request.question);
+}
+
+static int record_kept_question(struct hs_exchange *x, struct hs_write_context *w)
+{
+	return hs_exchange_transaction(x, w, keep_question, &chat_of(x)->recorded);
+}
+
+static int record_question(struct hs_exchange *x, struct hs_read_context *r)
+{
+	int rc = tell_question(x);
+	return rc < 0 ? rc : hs_exchange_record(x, r, &chat_of(x)->recorded);
 }
 
 static void question_recorded(struct hs_exchange *x, int rc)
@@ -410,7 +425,8 @@ static void question_recorded(struct hs_exchange *x, int rc)
 static void record(struct chat *c)
 {
 	c->state = RECORDING;
-	int rc = hs_exchange_on_writer(c->x, record_question, question_recorded);
+	int rc = *c->kept.conversation.s ? hs_exchange_on_writer(c->x, record_kept_question, question_recorded)
+					 : hs_exchange_on_recorder(c->x, record_question, question_recorded);
 	if (rc < 0)
 		fail(c, rc, &c->x->err);
 }

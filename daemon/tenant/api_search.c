@@ -59,10 +59,9 @@ static int reply_hits(struct hs_exchange *x, const struct hs_results *results)
 	return hs_exchange_reply(x, json_pack("{s:o, s:b}", "data", list, "vectors_used", results->vectors_used));
 }
 
-static int run_audit(struct hs_exchange *x, struct hs_write_context *c)
+static int run_audit(struct hs_exchange *x, struct hs_read_context *c)
 {
-	int rc = hs_exchange_recheck(x);
-	return rc < 0 ? rc : hs_exchange_append_audit(x, NULL);
+	return hs_exchange_record(x, c, NULL);
 }
 
 static void finish(struct search *s)
@@ -87,7 +86,7 @@ static void found(struct hs_retrieval *r, int rc)
 	}
 	finish(s);
 	if (rc == 0)
-		rc = hs_exchange_on_writer(x, run_audit, hs_exchange_answer);
+		rc = hs_exchange_on_recorder(x, run_audit, hs_exchange_answer);
 	if (rc < 0)
 		hs_exchange_answer(x, rc);
 	hs_exchange_release(x);

@@ -195,6 +195,14 @@ int hs_exchange_on_writer(struct hs_exchange *x, int (*run)(struct hs_exchange *
 	return push(x, x->tenant->writer, job_on_writer);
 }
 
+int hs_exchange_on_recorder(struct hs_exchange *x, int (*run)(struct hs_exchange *, struct hs_read_context *),
+			    void (*done)(struct hs_exchange *, int rc))
+{
+	x->run_read = run;
+	x->run_done = done;
+	return push(x, x->tenant->recorder, job_on_reader);
+}
+
 /* --- the gate --- */
 
 static int judge(struct hs_exchange *x, struct hs_read_context *c)
@@ -239,7 +247,8 @@ static int run_gate(struct hs_exchange *x, struct hs_read_context *c)
 	return rc;
 }
 
-int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
+/* Under the log's lock. */
+static int append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 {
 	struct hs_tenant *t = x->tenant;
 	x->entry.principal = x->who.user;
@@ -255,9 +264,16 @@ int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 	return 0;
 }
 
-int hs_exchange_recheck(struct hs_exchange *x)
+int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 {
-	sqlite3 *db = hs_store_db(x->tenant->store);
+	hs_audit_lock(x->tenant->audit);
+	int rc = append_audit(x, ret_seq);
+	hs_audit_unlock(x->tenant->audit);
+	return rc;
+}
+
+int hs_exchange_recheck(struct hs_exchange *x, sqlite3 *db)
+{
 	uint64_t epoch;
 	if (x->route->gate == HS_GATE_OPEN)
 		return 0;
@@ -273,6 +289,16 @@ int hs_exchange_recheck(struct hs_exchange *x)
 	return rc;
 }
 
+int hs_exchange_record(struct hs_exchange *x, struct hs_read_context *c, uint64_t *ret_seq)
+{
+	hs_audit_lock(x->tenant->audit);
+	int rc = hs_exchange_recheck(x, hs_reader_db(c->reader));
+	if (rc == 0)
+		rc = append_audit(x, ret_seq);
+	hs_audit_unlock(x->tenant->audit);
+	return rc;
+}
+
 /* The database remembers the record with the change that it tells of: a shortened log is noticed at the next opening. */
 static int keep_witness(struct hs_exchange *x)
 {
@@ -280,6 +306,30 @@ static int keep_witness(struct hs_exchange *x)
 	hs_audit_head(x->tenant->audit, &head);
 	int rc = hs_witness_keep(hs_store_db(x->tenant->store), &head);
 	return rc < 0 ? hs_fail_errno(&x->err, rc, "audit.witness", x->tenant->name) : 0;
+}
+
+/*
+ * Whoever records while rights change would be judged by the old ones and stand in the log behind the change: they wait until it
+ * is committed. What is filed changes nobody's rights, and may be long in being synced: nobody waits for it.
+ */
+static bool changes_rights(const struct hs_exchange *x)
+{
+	return x->route->body_max <= HS_EXCHANGE_BODY_MAX;
+}
+
+static int record_and_commit(struct hs_exchange *x, uint64_t *ret_seq)
+{
+	struct hs_audit *audit = x->tenant->audit;
+	hs_audit_lock(audit);
+	int rc = append_audit(x, ret_seq);
+	if (rc == 0)
+		rc = keep_witness(x);
+	if (rc == 0 && changes_rights(x))
+		rc = hs_store_commit(x->tenant->store, &x->err);
+	hs_audit_unlock(audit);
+	if (rc == 0 && !changes_rights(x))
+		rc = hs_store_commit(x->tenant->store, &x->err);
+	return rc;
 }
 
 int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
@@ -292,14 +342,10 @@ int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
 	if (rc < 0)
 		return rc;
 	rc = write(x, c);
-	if (rc == 0 && x->audited)
-		rc = hs_exchange_append_audit(x, &seq);
-	if (rc == 0 && seq)
-		rc = keep_witness(x);
+	if (rc == 0)
+		rc = x->audited ? record_and_commit(x, &seq) : hs_store_commit(store, &x->err);
 	if (rc < 0)
-		hs_store_rollback(store);
-	else
-		rc = hs_store_commit(store, &x->err);
+		hs_store_rollback(store); /* a commit that failed has done it already */
 	if (rc < 0 && seq) { /* told as allowed, and then it did not happen: say so */
 		x->entry.decision = HS_AUDIT_FAILED;
 		x->entry.about = seq;
@@ -324,10 +370,9 @@ static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 	return hs_exchange_transaction(x, c, write_for_route, NULL);
 }
 
-static int run_audit(struct hs_exchange *x, struct hs_write_context *c)
+static int run_audit(struct hs_exchange *x, struct hs_read_context *c)
 {
-	int rc = hs_exchange_recheck(x);
-	return rc < 0 ? rc : hs_exchange_append_audit(x, NULL);
+	return hs_exchange_record(x, c, NULL);
 }
 
 struct touch {
@@ -367,7 +412,7 @@ static void after_gate(struct hs_exchange *x, int rc)
 	else if (rc == 0 && !x->gone && x->route->start)
 		rc = x->route->start(x);
 	else if (rc == 0 && x->audited)
-		rc = hs_exchange_on_writer(x, run_audit, hs_exchange_answer);
+		rc = hs_exchange_on_recorder(x, run_audit, hs_exchange_answer);
 	else
 		hs_exchange_answer(x, rc);
 	if (rc < 0 && !x->begun)

@@ -122,11 +122,13 @@ void hs_exchange_content(struct hs_exchange *x, const void *data, size_t len, bo
 void hs_exchange_hold(struct hs_exchange *x);
 void hs_exchange_release(struct hs_exchange *x);
 
-/* Run on a reader or the writer, then `done` on the loop. A full queue answers as busy and returns -EBUSY. */
+/* Run on a reader, the writer or the recorder, then `done` on the loop. A full queue answers as busy and returns -EBUSY. */
 int hs_exchange_on_reader(struct hs_exchange *x, int (*run)(struct hs_exchange *, struct hs_read_context *),
 			  void (*done)(struct hs_exchange *, int rc)) HS_MUST_CHECK;
 int hs_exchange_on_writer(struct hs_exchange *x, int (*run)(struct hs_exchange *, struct hs_write_context *),
 			  void (*done)(struct hs_exchange *, int rc)) HS_MUST_CHECK;
+int hs_exchange_on_recorder(struct hs_exchange *x, int (*run)(struct hs_exchange *, struct hs_read_context *),
+			    void (*done)(struct hs_exchange *, int rc)) HS_MUST_CHECK;
 
 /* --- for handlers, on any thread --- */
 
@@ -142,15 +144,19 @@ const char *hs_exchange_query(struct hs_exchange *x, const char *name);
 /* Ask for an audit record before release. Strings must live in the arena or be static. */
 void hs_exchange_audit(struct hs_exchange *x, const char *action, const char *object, enum hs_audit_decision decision);
 
-/* On the writer thread, before what was found is recorded and shown: the person and the grant still stand. -EACCES, -ESTALE. */
-int hs_exchange_recheck(struct hs_exchange *x) HS_MUST_CHECK;
+/* Before what was found is recorded and shown: the person and the grant still stand, as db has it. -EACCES, -ESTALE. */
+int hs_exchange_recheck(struct hs_exchange *x, sqlite3 *db) HS_MUST_CHECK;
 
-/* Write x->entry now, on the writer thread: synced when it returns. Otherwise hs_exchange_audit does it before release. */
+/* On the recorder, for what changed nothing: look again, then write x->entry; synced when it returns. */
+int hs_exchange_record(struct hs_exchange *x, struct hs_read_context *c, uint64_t *ret_seq) HS_MUST_CHECK;
+
+/* Write x->entry now, on the writer or the recorder: synced when it returns. Otherwise hs_exchange_audit does it before release. */
 int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq) HS_MUST_CHECK;
 
 /*
  * On the writer thread, one transaction: write (which may ask for an audit record), record, commit. The record is on disk
- * before the change is. *ret_seq (or NULL): the record's sequence, 0 for none; untouched on failure.
+ * before the change is, and nothing else is recorded between the two: what the log tells after it was judged with it.
+ * *ret_seq (or NULL): the record's sequence, 0 for none; untouched on failure.
  */
 int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
 			    int (*write)(struct hs_exchange *, struct hs_write_context *), uint64_t *ret_seq) HS_MUST_CHECK;

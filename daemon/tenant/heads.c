@@ -18,7 +18,7 @@ struct hs_heads {
 	uv_timer_t timer, deadline;
 	uv_async_t many; /* HS_HEADS_RECORDS were appended */
 	unsigned open_handles;
-	uint64_t counted; /* writer thread: the sequence that these are counted from */
+	uint64_t counted; /* under the log's lock: the sequence that these are counted from */
 
 	/* the head in work */
 	struct hs_job job;
@@ -58,8 +58,8 @@ static void push(struct hs_heads *h, enum state state, void (*run)(struct hs_job
 {
 	h->state = state;
 	h->job = (struct hs_job){.run = run, .done = done};
-	if (hs_worker_push(h->tenant->writer, &h->job) < 0)
-		rest(h); /* a full or ending writer: the next time comes */
+	if (hs_worker_push(h->tenant->recorder, &h->job) < 0)
+		rest(h); /* a full or ending recorder: the next time comes */
 }
 
 /* --- reading: where does the log end? --- */
@@ -67,8 +67,10 @@ static void push(struct hs_heads *h, enum state state, void (*run)(struct hs_job
 static void read_head(struct hs_job *job, void *context)
 {
 	struct hs_heads *h = HS_CONTAINER_OF(job, struct hs_heads, job);
+	hs_audit_lock(h->tenant->audit);
 	hs_audit_head(h->tenant->audit, &h->head);
 	h->counted = h->head.seq;
+	hs_audit_unlock(h->tenant->audit);
 }
 
 static void ask(struct hs_job *job)

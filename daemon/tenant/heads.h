@@ -1,7 +1,7 @@
 /*
  * Signed heads: hisho-keyd countersigns where the audit log ends, and the note is kept beside the log (policy/head.h).
  *
- *   IDLE --start, timer, so many records, finish--> READING --writer--> ASKING --keyd--> WRITING --writer--> IDLE
+ *   IDLE --start, timer, so many records, finish--> READING --recorder--> ASKING --keyd--> WRITING --recorder--> IDLE
  *
  * keyd remembers what it signed last, outside of the tenant's folder, and tells it with the key: a log, mark, database and
  * note that were put back together are noticed at the next opening. Loop thread, except hs_heads_count.
@@ -28,7 +28,7 @@ void hs_heads_attach(struct hs_heads *h, struct hs_channel *keyd);
 /* A frame from keyd that is not about the key. */
 void hs_heads_frame(struct hs_heads *h, const struct hs_frame *f);
 
-/* On the writer thread: a record was appended. */
+/* Under the log's lock: a record was appended. */
 void hs_heads_count(struct hs_heads *h, uint64_t seq);
 
 /* Sign what is there, then call finished, once, from the loop; also where it could not be signed in time. */

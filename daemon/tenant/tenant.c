@@ -89,24 +89,36 @@ static int recover_jobs(struct hs_tenant *t, struct hs_err *err)
 	return rc;
 }
 
+static int open_read_context(struct hs_tenant *t, struct hs_read_context *own, struct hs_err *err)
+{
+	own->tenant = t;
+	int rc = hs_reader_create(t->store, &own->reader, err);
+	return rc < 0 ? rc : hs_tagger_create(t->analyzer, &own->tagger);
+}
+
+static void close_read_context(struct hs_read_context *own)
+{
+	hs_tagger_destroy(own->tagger);
+	hs_reader_destroy(own->reader);
+	*own = (struct hs_read_context){0};
+}
+
 static int start_workers(struct hs_tenant *t, struct hs_err *err)
 {
 	void *contexts[HS_TENANT_READERS];
-	int rc = 0;
+	int rc = open_read_context(t, &t->recorder_own, err);
 	for (int i = 0; i < HS_TENANT_READERS && rc == 0; i++) {
-		struct hs_read_context *own = &t->readers_own[i];
-		own->tenant = t;
-		contexts[i] = own;
-		rc = hs_reader_create(t->store, &own->reader, err);
-		if (rc == 0)
-			rc = hs_tagger_create(t->analyzer, &own->tagger);
+		contexts[i] = &t->readers_own[i];
+		rc = open_read_context(t, &t->readers_own[i], err);
 	}
 	t->writer_own.tenant = t;
-	void *writer_context = &t->writer_own;
+	void *writer_context = &t->writer_own, *recorder_context = &t->recorder_own;
 	if (rc == 0)
 		rc = hs_worker_create(t->loop, HS_TENANT_READERS, contexts, HS_TENANT_QUEUE_MAX, &t->readers);
 	if (rc == 0)
 		rc = hs_worker_create(t->loop, 1, &writer_context, HS_TENANT_QUEUE_MAX, &t->writer);
+	if (rc == 0)
+		rc = hs_worker_create(t->loop, 1, &recorder_context, HS_TENANT_QUEUE_MAX, &t->recorder);
 	return rc;
 }
 
@@ -171,21 +183,20 @@ void hs_tenant_close(struct hs_tenant *t)
 {
 	hs_worker_destroy(t->readers);
 	hs_worker_destroy(t->writer);
+	hs_worker_destroy(t->recorder);
 	hs_intake_destroy(t->intake);
 	hs_embedder_destroy(t->embedder);
 	hs_heads_destroy(t->heads);
 	hs_infer_client_destroy(t->infer);
 	hs_extract_client_destroy(t->extract);
-	for (int i = 0; i < HS_TENANT_READERS; i++) {
-		hs_tagger_destroy(t->readers_own[i].tagger);
-		hs_reader_destroy(t->readers_own[i].reader);
-		t->readers_own[i] = (struct hs_read_context){0};
-	}
+	for (int i = 0; i < HS_TENANT_READERS; i++)
+		close_read_context(&t->readers_own[i]);
+	close_read_context(&t->recorder_own);
 	hs_audit_close(t->audit);
 	hs_gate_destroy(t->gate);
 	hs_store_close(t->store);
 	hs_analyzer_destroy(t->analyzer);
-	t->readers = t->writer = NULL;
+	t->readers = t->writer = t->recorder = NULL;
 	t->intake = NULL;
 	t->embedder = NULL;
 	t->heads = NULL;

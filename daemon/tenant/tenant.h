@@ -3,9 +3,11 @@
  *
  *   loop thread     channels, requests, timers; never SQLite, files or MeCab
  *   reader threads  authenticate, resolve the grant, search, read: one hs_reader and tagger each
- *   writer thread   the one writer: policy, submissions, index, audit log
+ *   writer thread   the one writer of the database: policy, submissions, index, conversations
+ *   recorder thread the audit log, for what only reads: never behind a document that is being indexed
  *
- * A request (hs_exchange) runs on a reader, then on the writer where it writes or is audited, and is answered from the loop.
+ * A request (hs_exchange) runs on a reader, then on the writer where it writes, or on the recorder where what it read is audited,
+ * and is answered from the loop.
  */
 #ifndef HISHO_DAEMON_TENANT_TENANT_H
 #define HISHO_DAEMON_TENANT_TENANT_H
@@ -27,7 +29,7 @@
 #include "retrieval/search.h"
 
 #define HS_TENANT_READERS 3
-#define HS_TENANT_QUEUE_MAX 256 /* jobs that wait for a reader or the writer; beyond it requests are refused as busy */
+#define HS_TENANT_QUEUE_MAX 256 /* jobs that wait for a reader, the writer, the recorder; beyond it requests are refused as busy */
 #define HS_TENANT_CHATS_MAX 64 /* answers being made at one time, of all people; beyond it 429 */
 #define HS_TENANT_CHATS_PER_USER_MAX 32
 #define HS_TENANT_UPLOADS_MAX 8 /* submissions whose bodies are in memory; beyond it 429 */
@@ -45,7 +47,7 @@ struct hs_heads;
 struct hs_infer_client;
 struct hs_intake;
 
-/* A reader thread's own. */
+/* A reader thread's own, and the recorder's. */
 struct hs_read_context {
 	struct hs_tenant *tenant;
 	struct hs_reader *reader;
@@ -75,12 +77,12 @@ struct hs_tenant {
 	struct hs_analyzer *analyzer;
 	struct hs_store *store;
 	struct hs_gate *gate;
-	struct hs_audit *audit; /* writer thread only */
+	struct hs_audit *audit; /* of the writer and the recorder: under its lock */
 	bool keep_queries;      /* the tenant opted into full query text in its audit log */
 
-	struct hs_read_context readers_own[HS_TENANT_READERS];
+	struct hs_read_context readers_own[HS_TENANT_READERS], recorder_own;
 	struct hs_write_context writer_own;
-	struct hs_worker *readers, *writer;
+	struct hs_worker *readers, *writer, *recorder;
 	struct hs_infer_client *infer;
 	struct hs_extract_client *extract;
 	struct hs_intake *intake;

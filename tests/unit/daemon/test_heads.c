@@ -12,7 +12,7 @@
 #include "policy/head.h"
 #include "tests/unit/test.h"
 
-/* A tenant of nothing but a log, a writer and heads; keyd is this test, and answers as `answer` says. */
+/* A tenant of nothing but a log, a recorder and heads; keyd is this test, and answers as `answer` says. */
 enum answer { SIGNS, SIGNS_WRONGLY, REFUSES, SILENT };
 
 static struct {
@@ -79,7 +79,7 @@ static int setup(void **state)
 	w.tenant.dir = open(w.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	memcpy(w.tenant.signer, w.public, sizeof w.public);
 	if (hs_audit_open(w.tenant.dir, HS_TENANT_AUDIT, "ten_a", key, NULL, 0, 1, &w.tenant.audit, NULL) < 0 ||
-	    hs_worker_create(&w.loop, 1, contexts, 16, &w.tenant.writer) < 0 || hs_heads_create(&w.tenant, &w.tenant.heads) < 0 ||
+	    hs_worker_create(&w.loop, 1, contexts, 16, &w.tenant.recorder) < 0 || hs_heads_create(&w.tenant, &w.tenant.heads) < 0 ||
 	    hs_channel_create(&w.loop, pair[0], &a, &theirs, NULL, &w.keyd) < 0)
 		return -1;
 	return hs_channel_create(&w.loop, pair[1], &b, &ours, NULL, &w.ours);
@@ -88,7 +88,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	static const char *const names[] = {HS_TENANT_AUDIT, HS_TENANT_AUDIT ".mark", HS_TENANT_HEAD};
-	hs_worker_destroy(w.tenant.writer);
+	hs_worker_destroy(w.tenant.recorder);
 	hs_heads_destroy(w.tenant.heads);
 	hs_audit_close(w.tenant.audit);
 	hs_channel_destroy(w.keyd);
@@ -100,7 +100,7 @@ static int teardown(void **state)
 	return uv_loop_close(&w.loop) || rmdir(w.path);
 }
 
-/* A record, while the writer has nothing to do. */
+/* A record, while the recorder has nothing to do. */
 static void append(void)
 {
 	const struct hs_audit_entry e = {.principal = "usr_a", .action = "ask", .object = "", .time = 5};

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Goal: while a large document is being indexed, and what else writes waits for it, searches and questions are answered: each
+recorded in the audit log before it is. Counted by order: a search that was asked after a write, and answered before it."""
+import json
+import re
+import threading
+import time
+
+from appliance import Appliance, wait_for
+
+POLICY = """version: 1
+collections: [c]
+users: [{name: tanaka}, {name: sato}]
+roles: [{role: admin, users: [sato]}]
+rules:
+  - {id: all, allow: [ask], who: {everyone: true}, collections: [c], level: {up_to: 社外秘}}
+"""
+AT_LEAST = 5  # in front of one write; without a thread of its own the audit log lets none or a chance one past
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+with Appliance() as a:
+    a.add_tenant("t", POLICY)
+    folder = a.dir / "文書"
+    folder.mkdir()
+    (folder / "旅費.txt").write_text("日当は二千円とする。宿泊費は実費とする。")
+    a.ingest("t", folder, args=("--collection", "c", "--level", "社外秘"))
+    ask, admin = a.token("t", "tanaka"), json.loads(a.hisho("token", "add", "sato", "--scopes", "admin,ingest", "--json", tenant="t"))["token"]
+    check(len(a.search("t", "tanaka", "日当")) == 1, "the small document is found")
+
+    big = a.dir / "big.txt"
+    big.write_text("".join(f"{i}番の申請は、総務部長が{i % 28 + 1}日までに承認し、経理課が控えを五年間保存する。\n" for i in range(120000)))
+    a.ingest("t", big, args=("--collection", "c", "--level", "社外秘", "--no-wait"))
+    job = re.findall(r"job_[a-z2-7]{26}", next(a.dir.glob("t.sender.*.state")).read_text())[-1]
+
+    def state():
+        return json.loads(a.request("GET", f"/v1/jobs/{job}", admin)[2])["state"]
+
+    wait_for("the job to begin", lambda: state() != "waiting")
+    writes, reads, refused, over = [], [], [], threading.Event()
+
+    def write():
+        while not over.is_set():
+            begun = time.monotonic()
+            status, _, body = a.request("POST", "/v1/admin/links", admin, {"user": "sato"})
+            writes.append((begun, time.monotonic()))
+            if status != 201:
+                refused.append((status, body))
+            time.sleep(0.2)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while state() == "running":
+        for path, body in (("/v1/search", {"query": "日当"}),
+                           ("/v1/chat/completions", {"messages": [{"role": "user", "content": "日当はいくらですか"}]})):
+            begun = time.monotonic()
+            status, _, reply = a.request("POST", path, ask, body)
+            reads.append((begun, time.monotonic()))
+            check(status == 200 and "二千円" in reply.decode(), f"{path}: {status} {reply.decode()[:200]}")
+    over.set()
+    writer.join()
+    check(not refused, refused)
+    check(state() == "done", f"the document: {state()}")
+    past = max(sum(1 for r in reads if w[0] < r[0] and r[1] < w[1]) for w in writes)
+    check(past >= AT_LEAST, f"{past} of {len(reads)} were answered while a write waited for the document")
+    shown = json.loads(a.hisho("audit", "show", "--limit", "10000", "--json", tenant="t"))
+    recorded = [r for r in shown if r["action"] in ("search", "ask") and r["decision"] == "allowed"]
+    check(len(recorded) == len(reads) + 1, f"{len(recorded)} records of {len(reads) + 1} searches and questions")
+    check(len(a.search("t", "tanaka", "119999番の申請")) > 0, "the large document is found")
+print(f"{len(reads)} searches and questions answered and recorded while one document was indexed, {past} in front of one write")
