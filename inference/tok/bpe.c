@@ -6,6 +6,7 @@
 
 #include "base/id.h"
 #include "base/utf8.h"
+#include "inference/tok/unicode.h"
 
 #define MERGES_MAX (1u << 21)
 #define WORD_ON_STACK 192u
@@ -80,13 +81,17 @@ static int add_merge(struct hs_bpe *b, const struct hs_vocab *v, const struct hs
 	const char *space = merge->len > 1 ? memchr(merge->s + 1, ' ', merge->len - 1) : NULL;
 	size_t l = space ? (size_t)(space - merge->s) : 0, r = space ? merge->len - l - 1 : 0;
 	if (l == 0 || r == 0 || l > HS_VOCAB_TEXT_MAX || r > HS_VOCAB_TEXT_MAX)
-		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge is two tokens with a space between"), "merge %u", rank);
+		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge is two tokens with a space between"),
+			       "tokenizer.ggml.merges, merge %u", rank);
 	memcpy(joined, merge->s, l);
 	memcpy(joined + l, space + 1, r);
 	hs_tok_id left = hs_vocab_find(v, joined, l), right = hs_vocab_find(v, joined + l, r),
 		  whole = hs_vocab_find(v, joined, l + r);
 	if (left < 0 || right < 0 || whole < 0)
-		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge names what is no token"), "merge %u", rank);
+		return hs_fail(err, EINVAL, "tok.invalid", HS_N_("a merge names what is no token"),
+			       "tokenizer.ggml.merges, merge %u", rank);
+	if (hs_vocab_is_special(v, whole)) /* data makes no special token, whatever the merges say */
+		return 0;
 	if (find_pair(b, (uint32_t)left, (uint32_t)right)) /* the first, and so the lower rank, stands */
 		return 0;
 	uint32_t at = slot_of(b, (uint32_t)left, (uint32_t)right);
@@ -121,6 +126,16 @@ static int read_merges(struct hs_bpe *b, const struct hs_vocab *v, const struct 
 	return rc;
 }
 
+/*
+ * Some vocabularies have no token for bytes that their makers never saw: those of no UTF-8, of planes without characters, of
+ * control characters. As their own tokenisers do, we leave such bytes out. Without any other byte text would be lost.
+ */
+static bool may_lack(int byte)
+{
+	return byte == 0xc0 || byte == 0xc1 || byte == 0xf1 || byte == 0xf2 || byte >= 0xf5 || byte == 0x7f ||
+	       (byte < ' ' && byte != '\t' && byte != '\n' && byte != '\r');
+}
+
 int hs_bpe_init(struct hs_bpe *b, const struct hs_vocab *v, const struct hs_gguf *g, struct hs_err *err)
 {
 	struct hs_gguf_str pre = {.s = ""};
@@ -132,9 +147,11 @@ int hs_bpe_init(struct hs_bpe *b, const struct hs_vocab *v, const struct hs_gguf
 	hs_random(&b->seed, sizeof b->seed);
 	for (int i = 0; i < 256; i++) {
 		char text[4];
-		b->bytes[i] = hs_vocab_find(v, text, hs_utf8_encode(spelling_of((uint8_t)i), text));
-		if (b->bytes[i] < 0)
-			return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the vocabulary has no token for a byte"), "byte %d", i);
+		hs_tok_id id = hs_vocab_find(v, text, hs_utf8_encode(spelling_of((uint8_t)i), text));
+		b->bytes[i] = id >= 0 && v->kinds[id] == HS_VOCAB_NORMAL ? id : HS_TOK_NONE;
+		if (b->bytes[i] < 0 && !may_lack(i))
+			return hs_fail(err, EINVAL, "tok.invalid", HS_N_("the vocabulary has no token of text for a byte"),
+				       "tokenizer.ggml.tokens, byte %d", i);
 	}
 	int rc = read_merges(b, v, g, err);
 	if (rc < 0)
@@ -212,11 +229,8 @@ static void offer(const struct hs_bpe *b, struct word *w, uint32_t left)
 }
 
 /* Every merge removes a symbol and offers at most two pairs: the heap never holds more than 3 n entries. */
-static void merge_word(const struct hs_bpe *b, struct word *w, const char *text, size_t n)
+static void merge_word(const struct hs_bpe *b, struct word *w, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++)
-		w->symbols[i] =
-			(struct symbol){(uint32_t)b->bytes[(uint8_t)text[i]], i - 1, i + 1 < n ? i + 1 : FREE, FREE, FREE};
 	for (uint32_t i = 0; i < n; i++)
 		offer(b, w, i);
 	while (w->heap_len) {
@@ -236,21 +250,36 @@ static void merge_word(const struct hs_bpe *b, struct word *w, const char *text,
 	}
 }
 
-static int encode_word(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
+/* A symbol for each byte that has a token; returns their number. */
+static uint32_t begin_word(const struct hs_bpe *b, struct word *w, const char *text, size_t n)
+{
+	uint32_t count = 0;
+	for (size_t i = 0; i < n; i++) {
+		hs_tok_id id = b->bytes[(uint8_t)text[i]];
+		if (id < 0)
+			continue;
+		w->symbols[count] = (struct symbol){(uint32_t)id, count - 1, count + 1, FREE, FREE};
+		count++;
+	}
+	if (count)
+		w->symbols[count - 1].next = FREE;
+	return count;
+}
+
+static int encode_word(const struct hs_bpe *b, const char *text, size_t n, struct hs_tok_ids *out)
 {
 	struct symbol symbols[WORD_ON_STACK];
 	struct candidate heap[3 * WORD_ON_STACK];
 	struct word w = {.symbols = symbols, .heap = heap};
-	if (n == 1)
-		return hs_tok_ids_push(out, b->bytes[(uint8_t)text[0]]);
 	if (n > WORD_ON_STACK) {
 		w.symbols = reallocarray(NULL, n, sizeof *w.symbols);
 		w.heap = reallocarray(NULL, 3 * n, sizeof *w.heap);
 	}
 	int rc = w.symbols && w.heap ? 0 : -ENOMEM;
 	if (rc == 0) {
-		merge_word(b, &w, text, n);
-		for (uint32_t i = 0; rc == 0 && i != FREE; i = w.symbols[i].next)
+		uint32_t count = begin_word(b, &w, text, n);
+		merge_word(b, &w, count);
+		for (uint32_t i = 0; count && rc == 0 && i != FREE; i = w.symbols[i].next)
 			rc = hs_tok_ids_push(out, (hs_tok_id)w.symbols[i].id);
 	}
 	if (n > WORD_ON_STACK) {
@@ -263,13 +292,13 @@ static int encode_word(const struct hs_bpe *b, const struct hs_vocab *v, const c
 /* The token that is the whole word, for vocabularies that look there first. */
 static hs_tok_id whole_word(const struct hs_vocab *v, const char *text, size_t n)
 {
-	char spelt[2 * 256]; /* a longer word is merged, which comes to the same where its token was made by merges */
+	char spelt[HS_VOCAB_TEXT_MAX]; /* no token is longer */
 	size_t at = 0;
-	if (n > sizeof spelt / 2)
-		return HS_TOK_NONE;
 	for (size_t i = 0; i < n; i++) {
 		char c[4];
 		size_t len = hs_utf8_encode(spelling_of((uint8_t)text[i]), c);
+		if (at + len > sizeof spelt)
+			return HS_TOK_NONE;
 		memcpy(spelt + at, c, len);
 		at += len;
 	}
@@ -277,17 +306,50 @@ static hs_tok_id whole_word(const struct hs_vocab *v, const char *text, size_t n
 	return id >= 0 && v->kinds[id] == HS_VOCAB_NORMAL ? id : HS_TOK_NONE;
 }
 
-int hs_bpe_encode(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
+/* Text between added pieces. */
+static int encode_words(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	struct hs_split walk;
+	int rc = 0;
+	hs_split_begin(&walk, b->rule, text, n);
+	for (size_t len; rc == 0 && (len = hs_split_next(&walk)) > 0; text += len) {
+		hs_tok_id whole = b->rule->whole_first ? whole_word(v, text, len) : HS_TOK_NONE;
+		if (whole >= 0)
+			rc = hs_tok_ids_push(out, whole);
+		for (size_t at = 0, part; whole < 0 && rc == 0 && at < len; at += part) {
+			part = len - at > HS_BPE_WORD_MAX ? hs_utf8_cut(text + at, HS_BPE_WORD_MAX) : len - at;
+			rc = encode_word(b, text + at, part, out);
+		}
+	}
+	return rc;
+}
+
+static int encode_composed(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
 {
 	int rc = 0;
-	while (rc == 0 && n > 0) {
-		size_t len = hs_split_next(b->rule, text, n);
-		if (len > HS_BPE_WORD_MAX)
-			len = hs_utf8_cut(text, HS_BPE_WORD_MAX);
-		hs_tok_id whole = b->rule->whole_first ? whole_word(v, text, len) : HS_TOK_NONE;
-		rc = whole >= 0 ? hs_tok_ids_push(out, whole) : encode_word(b, v, text, len, out);
-		text += len;
-		n -= len;
+	for (size_t at = 0, begin = 0; rc == 0 && begin < n;) {
+		hs_tok_id id = HS_TOK_NONE;
+		size_t len = at < n ? hs_vocab_match_added(v, text + at, n - at, &id) : 0;
+		if (len == 0 && at < n) {
+			at++; /* added pieces are whole characters: none begins inside one */
+			continue;
+		}
+		rc = encode_words(b, v, text + begin, at - begin, out);
+		if (rc == 0 && len)
+			rc = hs_tok_ids_push(out, id);
+		begin = at += len;
 	}
+	return rc;
+}
+
+int hs_bpe_encode(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	HS_BUF_AUTO composed = HS_BUF_INIT;
+	if (!b->rule->nfc || hs_is_composed(text, n))
+		return encode_composed(b, v, text, n, out);
+	int rc = hs_compose(text, n, &composed);
+	if (rc == 0)
+		rc = encode_composed(b, v, (const char *)composed.data, composed.len, out);
+	hs_buf_wipe(&composed); /* document text */
 	return rc;
 }

@@ -17,7 +17,7 @@ struct hs_bpe_pair {                        /* a row of the table of merges, by 
 
 struct hs_bpe {
 	const struct hs_split_rule *rule;
-	hs_tok_id bytes[256]; /* the token of each single byte */
+	hs_tok_id bytes[256]; /* the token of each single byte; HS_TOK_NONE where may_lack says so */
 	struct hs_bpe_pair *pairs;
 	uint32_t mask;
 	uint64_t seed;

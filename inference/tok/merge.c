@@ -1,6 +1,6 @@
 /*
- * SentencePiece BPE: characters, then the neighbours whose joined text is the piece of the highest score, leftmost first.
- * A heap of candidates and a linked list, as for byte-level BPE; memory is O(n).
+ * SentencePiece BPE: added pieces, which join with nothing, and characters; then the neighbours whose joined text is the
+ * piece of the highest score, leftmost first. A heap of candidates and a linked list, as for byte-level BPE; memory is O(n).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 struct symbol { /* a span of the text; length 0: joined to the one before */
 	uint32_t at, length, prev, next;
 	hs_tok_id joined; /* with the next symbol; HS_TOK_NONE: they do not join */
+	hs_tok_id added;  /* HS_TOK_NONE but for an added piece */
 };
 
 struct candidate {
@@ -64,15 +65,15 @@ static struct candidate heap_pop(struct run *r)
 static hs_tok_id piece(const struct run *r, uint32_t at, uint32_t length)
 {
 	hs_tok_id id = length <= HS_VOCAB_TEXT_MAX ? hs_vocab_find(r->v, r->text + at, length) : HS_TOK_NONE;
-	if (id < 0 || hs_vocab_is_special(r->v, id))
-		return HS_TOK_NONE;
-	return r->v->kinds[id] == HS_VOCAB_NORMAL || r->v->kinds[id] == HS_VOCAB_USER ? id : HS_TOK_NONE;
+	return id >= 0 && hs_vocab_is_text(r->v, id) ? id : HS_TOK_NONE;
 }
 
 static void offer(struct run *r, uint32_t left)
 {
 	struct symbol *s = &r->symbols[left];
-	s->joined = s->next == NONE ? HS_TOK_NONE : piece(r, s->at, s->length + r->symbols[s->next].length);
+	const struct symbol *next = s->next == NONE ? NULL : &r->symbols[s->next];
+	bool free_both = next && s->added < 0 && next->added < 0;
+	s->joined = free_both ? piece(r, s->at, s->length + next->length) : HS_TOK_NONE;
 	if (s->joined >= 0)
 		heap_push(r, (struct candidate){r->v->scores[s->joined], left, s->joined});
 }
@@ -104,7 +105,7 @@ static int emit(const struct hs_sp *sp, const struct run *r, struct hs_tok_ids *
 	bool was_unknown = false;
 	for (uint32_t i = 0; rc == 0 && i != NONE; i = r->symbols[i].next) {
 		const struct symbol *s = &r->symbols[i];
-		hs_tok_id id = piece(r, s->at, s->length);
+		hs_tok_id id = s->added >= 0 ? s->added : piece(r, s->at, s->length);
 		if (id == HS_TOK_NONE) {
 			rc = hs_sp_push_unknown(sp, r->v, r->text + s->at, s->length, &was_unknown, out);
 		} else {
@@ -125,9 +126,12 @@ int hs_sp_merge(const struct hs_sp *sp, const struct hs_vocab *v, const char *te
 	if (rc == 0) {
 		uint32_t count = 0, cp;
 		for (size_t at = 0, len; at < n; at += len, count++) {
-			len = hs_utf8_decode(text + at, n - at, &cp);
-			r.symbols[count] =
-				(struct symbol){(uint32_t)at, (uint32_t)len, count ? count - 1 : NONE, count + 1, HS_TOK_NONE};
+			hs_tok_id added = HS_TOK_NONE;
+			len = hs_vocab_match_added(v, text + at, n - at, &added);
+			if (len == 0)
+				len = hs_utf8_decode(text + at, n - at, &cp);
+			r.symbols[count] = (struct symbol){(uint32_t)at, (uint32_t)len, count ? count - 1 : NONE,
+							   count + 1,    HS_TOK_NONE,   added};
 		}
 		r.symbols[count - 1].next = NONE;
 		merge_all(&r, count);

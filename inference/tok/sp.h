@@ -16,11 +16,10 @@ struct hs_sp {
 	bool unigram;
 	bool byte_fallback;        /* every byte has a token */
 	bool add_prefix, collapse; /* a space before the text; runs of spaces to one, none at either end */
-	bool has_charsmap, has_user;
+	bool has_charsmap;
 	struct hs_charsmap charsmap;
 	struct hs_trie pieces; /* (unigram) values: ids */
-	struct hs_trie user;   /* added pieces of plain text: kept whole through the normaliser */
-	float unknown_score;
+	float worst, best;     /* scores of pieces */
 	hs_tok_id bytes[256];
 };
 

@@ -8,7 +8,8 @@
 #include "base/utf8.h"
 #include "inference/tok/sp.h"
 
-#define ADDED_SCORE (-0.1f) /* of added pieces: above nearly every other, so that they are taken whole */
+#define UNKNOWN_PENALTY 10.0f /* of a character without a piece: below the worst piece */
+#define ADDED_BONUS 0.1f      /* of an added piece, for each byte but the first: the longer stands before the shorter */
 
 struct best { /* of the text up to a byte */
 	float sum;
@@ -35,12 +36,12 @@ static void forward(const struct hs_sp *sp, const struct hs_vocab *v, const char
 			if (!has_value)
 				continue;
 			size_t length = i + 1 - at;
-			float score = v->kinds[id] == HS_VOCAB_USER ? ADDED_SCORE : v->scores[id];
+			float score = v->kinds[id] == HS_VOCAB_USER ? (float)(length - 1) * ADDED_BONUS : v->scores[id];
 			offer(&best[i + 1], score + here, length, (hs_tok_id)id);
 			whole_char |= length == len;
 		}
 		if (!whole_char)
-			offer(&best[at + len], sp->unknown_score + here, len, HS_TOK_NONE);
+			offer(&best[at + len], sp->worst - UNKNOWN_PENALTY + here, len, HS_TOK_NONE);
 	}
 }
 

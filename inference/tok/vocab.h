@@ -7,6 +7,7 @@
 #define HISHO_INFERENCE_VOCAB_H
 
 #include "inference/tok/tokenizer.h"
+#include "inference/tok/trie.h"
 
 #define HS_VOCAB_TOKENS_MAX (1u << 20)
 #define HS_VOCAB_TEXT_MAX 4096u /* bytes of one token */
@@ -24,12 +25,14 @@ struct hs_vocab {
 	uint32_t n;
 	char *texts;       /* joined */
 	uint32_t *offsets; /* (n + 1) into texts */
-	uint8_t *kinds;    /* (n) enum hs_vocab_kind */
+	uint8_t *kinds;    /* (n) enum hs_vocab_kind; whatever is special is HS_VOCAB_CONTROL or HS_VOCAB_UNKNOWN */
 	float *scores;     /* (n), NULL where the file has none */
 	uint64_t seed;     /* of the hash: a file cannot choose its collisions */
 	uint32_t *slots;   /* open addressing: index + 1, 0 free; of equal texts the first is found */
 	uint32_t mask;
 	hs_tok_id bos, eos, unk; /* HS_TOK_NONE where the file names none */
+	bool has_added;
+	struct hs_trie added; /* added pieces of plain text (runs of spaces, tags of HTML): taken whole, wherever they stand */
 };
 
 int hs_vocab_init(struct hs_vocab *v, const struct hs_gguf *g, struct hs_err *err) HS_MUST_CHECK;
@@ -44,14 +47,35 @@ static inline const char *hs_vocab_text(const struct hs_vocab *v, hs_tok_id id, 
 	return v->texts + v->offsets[id];
 }
 
-/* Never made from data: control, unknown, and added tokens of the form <...>, which name something and are no text. */
+/*
+ * Never made from data: control and unknown tokens; what the file names as the beginning or end of a text or a turn;
+ * added tokens that name something (<...>, [...]), and any token in the form of a control token (<|...|>).
+ */
 static inline bool hs_vocab_is_special(const struct hs_vocab *v, hs_tok_id id)
 {
-	size_t n;
-	const char *s = hs_vocab_text(v, id, &n);
-	return v->kinds[id] == HS_VOCAB_CONTROL || v->kinds[id] == HS_VOCAB_UNKNOWN ||
-	       (v->kinds[id] == HS_VOCAB_USER && n > 2 && s[0] == '<' && s[n - 1] == '>');
+	return v->kinds[id] == HS_VOCAB_CONTROL || v->kinds[id] == HS_VOCAB_UNKNOWN;
 }
+
+/* Of plain text: what a segmentation may give. */
+static inline bool hs_vocab_is_text(const struct hs_vocab *v, hs_tok_id id)
+{
+	return v->kinds[id] == HS_VOCAB_NORMAL || v->kinds[id] == HS_VOCAB_USER;
+}
+
+#define HS_SPACE_MARK "\xe2\x96\x81" /* U+2581, how SentencePiece spells a space in pieces */
+#define HS_SPACE_MARK_LEN 3
+
+/*
+ * A trie of the pieces of text of the wanted kinds (a bit for each kind), values: ids. Where spaces_as_mark, added pieces
+ * are entered with U+2581 for each space, as SentencePiece spells them. -ENODATA where there are none.
+ */
+int hs_vocab_trie(const struct hs_vocab *v, unsigned kinds, bool spaces_as_mark, struct hs_trie *ret) HS_MUST_CHECK;
+
+/* Make v->added. */
+int hs_vocab_find_added(struct hs_vocab *v, bool spaces_as_mark, struct hs_err *err) HS_MUST_CHECK;
+
+/* The longest added piece that begins at text: its length, 0 where none does. */
+size_t hs_vocab_match_added(const struct hs_vocab *v, const char *text, size_t n, hs_tok_id *ret_id);
 
 /* Append one id. */
 int hs_tok_ids_push(struct hs_tok_ids *ids, hs_tok_id id) HS_MUST_CHECK;

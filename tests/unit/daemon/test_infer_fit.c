@@ -25,8 +25,8 @@ static struct hs_tokenizer *make_bytes(bool with_marks)
 		next += !itself;
 		kinds[i] = 1;
 	}
-	tokens[BEGIN] = (struct hs_gguf_str){"<|im_start|>", 12};
-	tokens[END] = (struct hs_gguf_str){"<|im_end|>", 10};
+	tokens[BEGIN] = with_marks ? (struct hs_gguf_str){"<|im_start|>", 12} : (struct hs_gguf_str){"ab", 2};
+	tokens[END] = with_marks ? (struct hs_gguf_str){"<|im_end|>", 10} : (struct hs_gguf_str){"cd", 2};
 	kinds[BEGIN] = kinds[END] = with_marks ? 3 : 1;
 	hs_gguf_put_str(w, "tokenizer.ggml.model", "gpt2");
 	hs_gguf_put_str(w, "tokenizer.ggml.pre", "qwen2");

@@ -40,6 +40,45 @@ static inline struct hs_tokenizer *make_tokenizer(struct hs_gguf_writer *w, stru
 	return t;
 }
 
+/* A small SentencePiece or WordPiece vocabulary; unknown is token 0. bytes: 256 tokens for bytes follow the pieces. */
+struct piece {
+	const char *text;
+	float score;
+	int32_t kind;
+};
+
+static inline struct hs_tokenizer *make_sp(const struct piece *pieces, size_t n, const char *model, bool bytes, bool collapse,
+					   struct hs_err *err)
+{
+	struct hs_gguf_str tokens[400];
+	static char names[256][8];
+	float scores[400];
+	int32_t kinds[400];
+	struct hs_gguf_writer *w = hs_gguf_writer_create();
+	if (!w)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		tokens[i] = (struct hs_gguf_str){pieces[i].text, strlen(pieces[i].text)};
+		scores[i] = pieces[i].score;
+		kinds[i] = pieces[i].kind;
+	}
+	for (unsigned i = 0; bytes && i < 256; i++, n++) {
+		snprintf(names[i], sizeof names[i], "<0x%02X>", i);
+		tokens[n] = (struct hs_gguf_str){names[i], 6};
+		scores[n] = 0;
+		kinds[n] = 6;
+	}
+	hs_gguf_put_str(w, "tokenizer.ggml.model", model);
+	hs_gguf_put_str_array(w, "tokenizer.ggml.tokens", tokens, n);
+	hs_gguf_put_f32_array(w, "tokenizer.ggml.scores", scores, n);
+	hs_gguf_put_i32_array(w, "tokenizer.ggml.token_type", kinds, n);
+	hs_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+	hs_gguf_put_bool(w, "tokenizer.ggml.remove_extra_whitespaces", collapse);
+	struct hs_tokenizer *t = make_tokenizer(w, err);
+	hs_gguf_writer_destroy(w);
+	return t;
+}
+
 /* "1 2 3" of a text's ids, for comparing with what is written down. */
 static inline const char *ids_text(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_buf *out)
 {

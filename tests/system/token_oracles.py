@@ -1,0 +1,242 @@
+"""Tokenisers give the ids that other people's implementations give, on many texts.
+
+usage: token_oracles.py TOKEN_IDS-PROGRAM [MODEL.gguf...]
+
+Texts are paragraphs of $HISHO_DATA and made-up hard cases. Checked are
+- every pre-tokeniser of the table, its words against the vocabularies' own regular expressions run by HF tokenizers;
+- BPE and WordPiece vocabularies ($HISHO_VOCABS/*.gguf and the arguments) against HF tokenizers made of the same file;
+- SentencePiece vocabularies, Unigram and BPE, trained here on the same texts, against SentencePiece, and the files *.model
+  of $HISHO_VOCABS beside them.
+
+Skips without $HISHO_DATA or the Python packages tokenizers, sentencepiece and gguf. $HISHO_TEXTS (2000) is how many paragraphs.
+"""
+import collections
+import glob
+import io
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(77)
+
+
+if len(sys.argv) < 2 or "HISHO_DATA" not in os.environ:
+    skip("no $HISHO_DATA with paragraphs")
+try:
+    import gguf
+    import sentencepiece
+    from google.protobuf import text_format  # what sentencepiece_model_pb2 stands on
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+except ImportError as e:
+    skip(f"the Python package {e.name} is not installed")
+
+PROGRAM, COUNT = sys.argv[1], int(os.environ.get("HISHO_TEXTS", "2000"))
+random.seed(20)
+
+CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def words(digits, letters=r"\p{L}"):
+    return (CONTRACTION + rf"|[^\r\n\p{{L}}\p{{N}}]?[{letters}]+|\p{{N}}{digits}| ?[^\s{letters}\p{{N}}]+[\r\n]*|" + SPACES)
+
+
+def cased(digits, contraction):
+    upper, lower, lead = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[^\r\n\p{L}\p{N}]?"
+    return (f"{lead}{upper}*{lower}+{contraction}|{lead}{upper}+{lower}*{contraction}|"
+            rf"\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|" + SPACES)
+
+
+GPT4O = cased("{1,3}", CONTRACTION + "?")
+DEEPSEEK = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
+            r" ?[\p{P}\p{S}]+[\r\n]*|" + SPACES)
+RULES = {  # tokenizer.ggml.pre: the passes
+    "qwen2": [words("")], "deepseek-r1-qwen": [words("")], "qwen35": [words("", r"\p{L}\p{M}")],
+    "llama-bpe": [words("{1,3}")], "llama3": [words("{1,3}")], "llama-v3": [words("{1,3}")], "lfm2": [words("{1,3}")],
+    "gpt-4o": [GPT4O], "llama4": [GPT4O], "tekken": [cased("", "")],
+    "cohere2moe": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O], "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
+    "command-r": [r"\p{N}", GPT2], "starcoder": [r"\p{N}", GPT2], "refact": [r"\p{N}", GPT2],
+    "deepseek-v3": [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK],
+    "deepseek-coder": ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", r"\p{N}"],
+    "gpt-2": [GPT2], "phi-2": [GPT2], "mpt": [GPT2], "olmo": [GPT2], "modern-bert": [GPT2],
+    "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+}
+COMPOSED = {"qwen2", "deepseek-r1-qwen", "qwen35", "cohere2moe", "tiny_aya", "command-r", "mpt", "olmo", "modern-bert"}
+WHOLE_FIRST = {"llama-bpe", "llama3", "llama-v3", "lfm2", "tekken"}
+
+ALPHABET = ("aAzZsSÀßŉǅſ" "あアｱ漢字々〆龥龦" "ーｰ゛゜" "\u3099\u0301\u0308\u093f" "012９٣Ⅷ①½" "  \u3000\u00a0\u2009\t\n\r\n\u0085\u200b"
+            "''’.,!?/／-_#@&$+<=>^~|`\\[]{}()。、・「」" "\U0001f642\U0001f1ef\u200d\ufe0f" "ह्िغكЖλΣİıﬁ가각ក្" "ʰ\u02bc\ue000\U0001d400")
+
+
+def made_up():
+    pieces = list(ALPHABET) + ["'s", "'S", "'ll", "'RE", "'ſ", "12345", "1234567", "  ", "\n\n", " \n ", "HTMLParser", "iPhone"]
+    for n in (1, 2, 3, 5, 9, 30):
+        for _ in range(400):
+            yield "".join(random.choice(pieces) for _ in range(n))
+
+
+def paragraphs():
+    found = []
+    for path in sorted(glob.glob(os.environ["HISHO_DATA"] + "/*/corpus.jsonl")):
+        with open(path, encoding="utf-8") as f:
+            found += [row["text"] for row in map(json.loads, f)]
+    random.shuffle(found)
+    return [text.replace("\0", "") for text in found if text][:COUNT]
+
+
+def run(arguments, texts):
+    data = b"".join(text.encode() + b"\0" for text in texts)
+    done = subprocess.run([PROGRAM, *arguments], input=data, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode())
+    return done.stdout.decode().splitlines()
+
+
+failures = 0
+
+
+def judge(name, texts, got, want):
+    global failures
+    wrong = [(t, g, w) for t, g, w in zip(texts, got, want) if g != w]
+    print(f"{name}: {len(texts) - len(wrong)} of {len(texts)}" + ("" if len(got) == len(texts) else " (lines are missing)"))
+    for text, g, w in wrong[:3]:
+        at = max(0, len(os.path.commonprefix([g, w])) - 40)
+        print(f"   {text[:80]!r}\n   ours  ...{g[at:at + 160]}\n   other ...{w[at:at + 160]}")
+    failures += bool(wrong) or len(got) != len(texts)
+
+
+def splitter(rule):
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(expression), "isolated") for expression in rule])
+
+
+def check_splits(texts):
+    for name, rule in RULES.items():
+        cut = splitter(rule)
+        want = []
+        for text in texts:
+            at, ends = 0, []
+            for word, _ in cut.pre_tokenize_str(text):
+                at += len(word.encode())
+                ends.append(str(at))
+            want.append(" ".join(ends))
+        judge(f"words of {name}", texts, run(["--split", name], texts), want)
+
+
+def fields(path):
+    return {k: f.contents() for k, f in gguf.GGUFReader(path).fields.items() if k.startswith("tokenizer.")}
+
+
+def names_something(text):
+    return len(text) > 2 and (text[0] + text[-1] in ("<>", "[]"))
+
+
+def hf_of(path):
+    """The same vocabulary in HF tokenizers; None where it is no BPE or WordPiece, or has a pre-tokeniser we refuse."""
+    f = fields(path)
+    tokens, kinds = f["tokenizer.ggml.tokens"], f.get("tokenizer.ggml.token_type")
+    pre = f.get("tokenizer.ggml.pre")
+    if f["tokenizer.ggml.model"] == "bert":
+        vocab = {("" if t[:1] == "▁" or names_something(t) else "##") + t.removeprefix("▁"): i for i, t in enumerate(tokens)}
+        hf = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+        hf.normalizer = normalizers.BertNormalizer()
+        hf.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return hf
+    if f["tokenizer.ggml.model"] != "gpt2" or pre not in RULES:
+        return None
+    merges = [(m[:m.index(" ", 1)], m[m.index(" ", 1) + 1:]) for m in f["tokenizer.ggml.merges"]]
+    text_kinds = {t: i for i, t in enumerate(tokens) if kinds[i] == 1}
+    hf = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges, ignore_merges=pre in WHOLE_FIRST))
+    if pre in COMPOSED:
+        hf.normalizer = normalizers.NFC()
+    hf.pre_tokenizer = pre_tokenizers.Sequence([splitter(RULES[pre]),
+                                                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    hf.add_tokens([AddedToken(t, normalized=False) for i, t in enumerate(tokens) if kinds[i] == 4 and not names_something(t)])
+    return hf if text_kinds else None
+
+
+def without_back(lines):
+    return [line[:-2] for line in lines]
+
+
+def check_hf(path, texts):
+    hf = hf_of(path)
+    if not hf:
+        return
+    want = [" ".join(map(str, hf.encode(text, add_special_tokens=False).ids)) for text in texts]
+    judge(f"ids of {os.path.basename(path)} (HF)", texts, without_back(run([path], texts)), want)
+
+
+def write_sentencepiece(proto, path, declared):
+    """As converters do it: in added pieces a space is a space."""
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_tokenizer_model(declared)
+    w.add_token_list([p.piece.replace("▁", " ") if p.type == 4 else p.piece for p in proto.pieces])
+    w.add_token_scores([p.score for p in proto.pieces])
+    w.add_token_types([p.type for p in proto.pieces])
+    w.add_unk_token_id(proto.trainer_spec.unk_id)
+    w.add_add_space_prefix(proto.normalizer_spec.add_dummy_prefix)
+    w.add_remove_extra_whitespaces(proto.normalizer_spec.remove_extra_whitespaces)
+    if proto.normalizer_spec.precompiled_charsmap:
+        w.add_precompiled_charsmap(proto.normalizer_spec.precompiled_charsmap)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+
+
+def check_sentencepiece(name, model, declared, texts, folder):
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    path = os.path.join(folder, "vocabulary.gguf")
+    write_sentencepiece(proto, path, declared)
+    sp = sentencepiece.SentencePieceProcessor(model_proto=model)
+    special = {p.piece for p in proto.pieces if p.type in (2, 3) or (p.type == 4 and names_something(p.piece))}
+    texts = [t for t in texts if not any(s in t for s in special)]
+    want = [" ".join(map(str, sp.encode(text))) for text in texts]
+    judge(f"ids of {name} as {declared} (SentencePiece)", texts, without_back(run([path], texts)), want)
+
+
+TRAININGS = [  # model type, options, as what a GGUF declares it
+    ("unigram", dict(byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+                     user_defined_symbols=["▁▁", "▁▁▁", "日本", "ab", "\t\t"]), "llama"),
+    ("unigram", dict(normalization_rule_name="nmt_nfkc", user_defined_symbols=["東京都", "㍿"]), "t5"),
+    ("unigram", dict(byte_fallback=True, normalization_rule_name="nfkc_cf", add_dummy_prefix=False), "t5"),
+    ("bpe", dict(byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False), "llama"),
+    ("bpe", dict(byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True,
+                 add_dummy_prefix=False, user_defined_symbols=["\n\n", "\t", "▁▁", "▁▁▁", "日本", "ab"]), "llama"),
+]
+
+
+def check_trained(texts, folder):
+    sentences = [line for text in texts for line in text.splitlines() if line][:20000]
+    for kind, options, declared in TRAININGS:
+        out = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=out, vocab_size=6000,
+                                                 model_type=kind, character_coverage=0.995, max_sentence_length=20000,
+                                                 minloglevel=2, num_threads=1, **options)
+        name = f"{kind} {options['normalization_rule_name']}"
+        check_sentencepiece(name, out.getvalue(), declared, texts, folder)
+
+
+def main():
+    texts = paragraphs() + list(made_up())
+    vocabularies = sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.gguf")) + sys.argv[2:]
+    check_splits(texts)
+    for path in vocabularies:
+        check_hf(path, texts)
+    with tempfile.TemporaryDirectory() as folder:
+        check_trained(texts, folder)
+        for path in sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.model")):
+            check_sentencepiece(os.path.basename(path), pathlib.Path(path).read_bytes(), "llama", texts, folder)
+    sys.exit(failures > 0)
+
+
+main()
