@@ -1,5 +1,5 @@
 /*
- * What tests/system/token_oracles.py asks of the tokenisers: texts on standard input, each ended by a byte 0; a line for each.
+ * What tests/system/26-token-ids.py asks of the tokenisers: texts on standard input, each ended by a byte 0; a line for each.
  *
  * usage: token_ids MODEL.gguf        the ids of each text, then "=" where they stream back to it, else "!"
  *        token_ids --split PRE       the ends of the words, in bytes

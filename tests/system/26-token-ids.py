@@ -1,16 +1,16 @@
-"""Tokenisers give the ids that other people's implementations give, on many texts.
+#!/usr/bin/env python3
+"""Goal: our tokenisers give the ids that other people's implementations give, on many texts.
 
-usage: token_oracles.py TOKEN_IDS-PROGRAM [MODEL.gguf...]
+usage: 26-token-ids.py [MODEL.gguf...]
 
-Texts are paragraphs of $HISHO_DATA and made-up hard cases. Checked are
-- every pre-tokeniser of the table, its words against the vocabularies' own regular expressions run by HF tokenizers;
-- BPE and WordPiece vocabularies ($HISHO_VOCABS/*.gguf and the arguments) against HF tokenizers made of the same file;
-- SentencePiece vocabularies, Unigram and BPE, trained here on the same texts, against SentencePiece, and the files *.model
-  of $HISHO_VOCABS beside them.
+Texts are paragraphs of $HISHO_DATA ($HISHO_TEXTS of them, 1000) and made-up hard cases. Compared are
+- every pre-tokeniser of the table: its words with the vocabularies' own regular expressions, run by HF tokenizers;
+- BPE and WordPiece vocabularies ($HISHO_VOCABS/*.gguf and the arguments) with HF tokenizers made of the same file;
+- SentencePiece vocabularies, Unigram and BPE, trained here on the same texts, and $HISHO_VOCABS/*.model, with SentencePiece.
 
-Skips without $HISHO_DATA or the Python packages tokenizers, sentencepiece and gguf. $HISHO_TEXTS (2000) is how many paragraphs.
+Needs HISHO_BUILD (as ./check sets it) and the packages tokenizers, sentencepiece, protobuf and gguf, in this interpreter or in
+the one that HISHO_TOKENIZERS_PYTHON names.
 """
-import collections
 import glob
 import io
 import json
@@ -20,7 +20,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import unicodedata
 
 
 def skip(reason):
@@ -28,18 +27,21 @@ def skip(reason):
     sys.exit(77)
 
 
-if len(sys.argv) < 2 or "HISHO_DATA" not in os.environ:
+if "HISHO_DATA" not in os.environ:
     skip("no $HISHO_DATA with paragraphs")
 try:
     import gguf
     import sentencepiece
-    from google.protobuf import text_format  # what sentencepiece_model_pb2 stands on
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 except ImportError as e:
-    skip(f"the Python package {e.name} is not installed")
+    other = os.environ.get("HISHO_TOKENIZERS_PYTHON")
+    if other and other != sys.executable:
+        os.execv(other, [other, *sys.argv])
+    skip(f"no Python package {e.name}: install it, or set HISHO_TOKENIZERS_PYTHON to a Python that has it")
 
-PROGRAM, COUNT = sys.argv[1], int(os.environ.get("HISHO_TEXTS", "2000"))
+PROGRAM = os.environ["HISHO_BUILD"] + "/tests/system/token_ids"
+COUNT = int(os.environ.get("HISHO_TEXTS", "1000"))
 random.seed(20)
 
 CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -228,7 +230,7 @@ def check_trained(texts, folder):
 
 def main():
     texts = paragraphs() + list(made_up())
-    vocabularies = sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.gguf")) + sys.argv[2:]
+    vocabularies = sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.gguf")) + sys.argv[1:]
     check_splits(texts)
     for path in vocabularies:
         check_hf(path, texts)
