@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "cli/cli.h"
 #include "crypto/keyring.h"
+#include "crypto/passphrase.h"
 #include "inference/import/e5s1.h"
 
 #define DICT_SYSTEM "/var/lib/mecab/dic/ipadic-utf8"
@@ -90,9 +91,79 @@ static int write_text(int state, const char *name, const char *text, mode_t mode
 
 /* What the options ask for. */
 struct wanted {
-	const char *listen, *dict, *generator, *embedder;
+	const char *listen, *dict, *generator, *embedder, *passphrase_file;
+	bool passphrase;
 	struct hs_option_list hosts;
 };
+
+/* --- the keyring --- */
+
+static int ask_passphrase(struct hs_passphrase **ret, struct hs_err *err)
+{
+	HS_PASSPHRASE_AUTO again = NULL;
+	HS_PASSPHRASE_AUTO first = NULL;
+	int rc = hs_passphrase_read(0, _("Passphrase of the keyring: "), &first, err);
+	if (rc == 0 && isatty(0))
+		rc = hs_passphrase_read(0, _("The same again: "), &again, err);
+	if (rc < 0)
+		return rc;
+	if (again && (again->len != first->len || sodium_memcmp(again->bytes, first->bytes, first->len) != 0))
+		return hs_fail(err, EINVAL, "keyring.passphrase", HS_N_("The two passphrases differ. Nothing was made."), "%s", "");
+	*ret = first;
+	first = NULL;
+	return 0;
+}
+
+static int get_passphrase(const struct wanted *w, struct hs_passphrase **ret, struct hs_err *err)
+{
+	if (!w->passphrase_file)
+		return ask_passphrase(ret, err);
+	HS_FD_AUTO fd = open(w->passphrase_file, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? hs_fail_errno(err, -errno, "keyring.passphrase", w->passphrase_file) : hs_passphrase_read(fd, "", ret, err);
+}
+
+/* A keyring that an init which was cut short has left is taken where the same root opens it, and never replaced. */
+static int make_keyring(int state, const struct hs_root *root, struct hs_err *err)
+{
+	struct hs_keyring *k = NULL;
+	int rc = hs_keyring_create(state, "keys/keyring", root, &k, err);
+	if (rc == -EEXIST) {
+		*err = HS_ERR_INIT;
+		rc = hs_keyring_open(state, "keys/keyring", root, &k, err);
+	}
+	hs_keyring_close(k);
+	return rc;
+}
+
+/* The root secret is a file beside the data until the administrator moves it into a credential. */
+static int make_secret(int state, struct hs_err *err)
+{
+	HS_KEY_AUTO secret = NULL;
+	int rc = hs_root_create(state, "keys/root", err);
+	if (rc == -EEXIST) { /* an init that was cut short */
+		*err = HS_ERR_INIT;
+		rc = 0;
+	}
+	if (rc == 0)
+		rc = write_text(state, "keys/demo", "The root secret lies beside the data: this protects against nothing.\n",
+				0600, err);
+	if (rc == 0)
+		rc = hs_root_read(state, "keys/root", &secret, err);
+	if (rc < 0)
+		return rc;
+	const struct hs_root root = {HS_ROOT_SECRET, secret->bytes, HS_KEY_LEN};
+	return make_keyring(state, &root, err);
+}
+
+static int make_root(int state, const struct hs_passphrase *p, struct hs_err *err)
+{
+	if (!p)
+		return make_secret(state, err);
+	const struct hs_root root = {HS_ROOT_PASSPHRASE, p->bytes, p->len};
+	return make_keyring(state, &root, err);
+}
+
+/* --- models and configuration --- */
 
 /* Bytes from one file to another, without memory of a model's size. */
 static int copy_bytes(int from, int to)
@@ -179,9 +250,9 @@ static bool plain(const char *s)
 	       strlen(s) < 256;
 }
 
-static int make(const char *dir, const struct wanted *w, struct hs_err *err)
+static int make(const char *dir, const struct wanted *w, const struct hs_passphrase *passphrase, struct hs_err *err)
 {
-	static const char *const folders[] = {"keys", "tenants", "run", "tls", "models", "dict"};
+	static const char *const folders[] = {"keys", "tenants", "run", "sealed", "tls", "models", "dict"};
 	int rc = hs_mkdirs(dir, 0700);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "init.dir", dir);
@@ -196,14 +267,7 @@ static int make(const char *dir, const struct wanted *w, struct hs_err *err)
 	}
 	rc = copy_dict(state, w->dict, err);
 	if (rc == 0)
-		rc = hs_root_create(state, "keys/root", err);
-	if (rc == -EEXIST) { /* an init that was cut short */
-		*err = HS_ERR_INIT;
-		rc = 0;
-	}
-	if (rc == 0) /* says that keys/root lies on the same disk as what it opens */
-		rc = write_text(state, "keys/demo", "The root secret lies beside the data: this protects against nothing.\n",
-				0600, err);
+		rc = make_root(state, passphrase, err);
 	if (rc == 0)
 		rc = make_config(dir, state, w, err);
 	return rc == 0 ? write_text(state, "format", format_text, 0644, err) : rc;
@@ -219,6 +283,9 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		{"generator", HS_OPTION_STRING, &w.generator,
 		 HS_N_("chat model (GGUF); without one, answers are sentences of the documents")},
 		{"embedder", HS_OPTION_STRING, &w.embedder, HS_N_("embedder (GGUF or E5S1); without one, search is by words")},
+		{"passphrase", HS_OPTION_FLAG, &w.passphrase,
+		 HS_N_("open the keyring by a passphrase, which is asked for here and at each start")},
+		{"passphrase-file", HS_OPTION_STRING, &w.passphrase_file, HS_N_("read the passphrase from the first line of this file")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_init, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
@@ -231,12 +298,18 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	if (!ok)
 		return hs_cli_usage(&hs_verb_init, _("--listen takes ADDRESS:PORT, --host a name"));
 	struct hs_err err = HS_ERR_INIT;
-	if (hs_crypto_init() < 0 || make(cli->dir, &w, &err) < 0)
+	HS_PASSPHRASE_AUTO passphrase = NULL;
+	if (hs_crypto_init() < 0 || ((w.passphrase || w.passphrase_file) && get_passphrase(&w, &passphrase, &err) < 0) ||
+	    make(cli->dir, &w, passphrase, &err) < 0)
 		return hs_cli_fail(cli, &err);
-	if (!cli->json)
+	if (!cli->json && passphrase)
+		printf(_("An appliance was made in %s. Its passphrase is stored nowhere: without it nothing there can be read.\n"), cli->dir);
+	else if (!cli->json)
 		printf(_("An appliance was made in %s. Its root secret lies beside its data: good for trying, no protection.\n"),
 		       cli->dir);
 	return HS_EXIT_OK;
 }
 
-const struct hs_verb hs_verb_init = {"init", run, "[--listen ADDRESS:PORT] [--host NAME]...", HS_N_("make a state directory")};
+const struct hs_verb hs_verb_init = {"init", run,
+				     "[--listen ADDRESS:PORT] [--host NAME]... [--passphrase | --passphrase-file FILE]",
+				     HS_N_("make a state directory")};

@@ -433,16 +433,37 @@ int hs_keyring_create(int dirfd, const char *path, const struct hs_root *root, s
 	return 0;
 }
 
+static int read_file(int dirfd, const char *path, struct hs_buf *file, struct hs_err *err)
+{
+	int rc = hs_file_read(dirfd, path, FILE_MAX, file);
+	if (rc == -ENOENT)
+		return hs_fail(err, ENOENT, "keyring.missing", HS_N_("The keyring is gone. Restore it from a backup: nothing opens without it."),
+			       "%s", path);
+	if (rc == -EFBIG)
+		return damaged(err, path, "length");
+	return rc < 0 ? hs_fail_errno(err, rc, "keyring.open", path) : 0;
+}
+
+int hs_keyring_kind(int dirfd, const char *path, enum hs_root_kind *ret, struct hs_err *err)
+{
+	HS_BUF_AUTO file = HS_BUF_INIT;
+	struct hs_keyring head = {.path = (char *)path};
+	int rc = read_file(dirfd, path, &file, err);
+	if (rc < 0)
+		return rc;
+	struct hs_wire w = hs_wire_over(file.data, file.len);
+	rc = parse_head(&head, &w, err);
+	if (rc == 0)
+		*ret = head.kind;
+	return rc;
+}
+
 int hs_keyring_open(int dirfd, const char *path, const struct hs_root *root, struct hs_keyring **ret, struct hs_err *err)
 {
 	HS_BUF_AUTO file = HS_BUF_INIT;
-	int rc = hs_file_read(dirfd, path, FILE_MAX, &file);
-	if (rc == -ENOENT)
-		return hs_fail(err, ENOENT, "keyring.missing", HS_N_("There is no keyring here. Make one: hisho init."), "%s", path);
-	if (rc == -EFBIG)
-		return damaged(err, path, "length");
+	int rc = read_file(dirfd, path, &file, err);
 	if (rc < 0)
-		return hs_fail_errno(err, rc, "keyring.open", path);
+		return rc;
 	KEYRING_AUTO k = allocate(dirfd, path);
 	if (!k)
 		return hs_fail_errno(err, -ENOMEM, "keyring.open", path);

@@ -58,6 +58,9 @@ int hs_root_create(int dirfd, const char *path, struct hs_err *err) HS_MUST_CHEC
 int hs_keyring_create(int dirfd, const char *path, const struct hs_root *root, struct hs_keyring **ret,
 		      struct hs_err *err) HS_MUST_CHECK;
 
+/* What opens the keyring at path: its own word, good for choosing where to look for it, and proved by hs_keyring_open. */
+int hs_keyring_kind(int dirfd, const char *path, enum hs_root_kind *ret, struct hs_err *err) HS_MUST_CHECK;
+
 /*
  * -EACCES "keyring.root": not the root secret of this file; -ENOTSUP "keyring.format"; -EBADMSG "keyring.damaged";
  * -ENOENT "keyring.missing".

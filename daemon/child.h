@@ -2,10 +2,12 @@
  * What every program that hishod starts has in common: the control channel on descriptor 3, PING, READY, SHUTDOWN, and the
  * channels to its peers, which arrive as descriptors and arrive again when a peer was restarted.
  *
- *   main: open what is needed -> hs_jail_enter -> validate -> hs_child_create -> serve: hs_child_ready, uv_run
+ *   main: hs_child_arguments -> open what is needed -> hs_jail_enter -> validate -> hs_child_create -> serve: hs_child_ready,
+ *         uv_run
  *
- * hishod starts each with an empty environment but for LANG and TZ, stderr as the log, and these arguments:
- *   hisho-keyd        --state DIR [--credential FILE | --passphrase]
+ * hishod starts each itself, with an empty environment but for LANG and TZ, and stderr as the log; or a systemd unit does, and
+ * hishod says the arguments on the connection that started it. They are the same:
+ *   hisho-keyd        --state DIR [--credential FILE]
  *   hisho-web         --state DIR --page DIR --listen ADDRESS:PORT [--host NAME]...
  *   hisho-tenant      --state DIR --id ten_... --name NAME
  *   hisho-infer       --models DIR [--generator FILE] [--embedder FILE] [--threads N]
@@ -38,13 +40,27 @@ struct hs_child_events {
 	int (*frame)(void *ctx, struct hs_channel *control, struct hs_frame *f);
 };
 
-/* name: the tenant's id, or "". Takes HS_CONTROL_FD. */
+/* The user that hishod runs as where each program has its unit: nobody else may start them. */
+#define HS_KEEPER_USER "hisho"
+#define HS_START_MS 10000 /* a connection that has not said its arguments by then is nobody's */
+
+/*
+ * First of all in main. Where a unit started the program (LISTEN_PID says so), HS_CONTROL_FD is a connection: its other end must
+ * be HS_KEEPER_USER, and *argc and *argv become what it says in HS_MSG_START, argv[0] as it was. Elsewhere they stay. Also opens
+ * the way to the service manager. What it allocates lives as long as the process.
+ */
+int hs_child_arguments(int *argc, char ***argv, struct hs_err *err) HS_MUST_CHECK;
+
+/*
+ * name: the tenant's id, or "". Takes HS_CONTROL_FD, of which a duplicate stays open until the process ends: its end is how
+ * hishod learns that a unit's process is gone.
+ */
 int hs_child_create(uv_loop_t *loop, enum hs_process self, const char *name, const struct hs_child_events *events, void *ctx,
 		    struct hs_child **ret) HS_MUST_CHECK;
 void hs_child_destroy(struct hs_child *c); /* takes NULL */
 
-/* It is jailed and serves. */
-int hs_child_ready(struct hs_child *c) HS_MUST_CHECK;
+/* It is jailed and serves; told to hishod and to the service manager. url: where the page is, of hisho-web; else NULL. */
+int hs_child_ready(struct hs_child *c, const char *url) HS_MUST_CHECK;
 
 /* One line to the log: "hisho-web: text". Never document text, questions or secrets. */
 void hs_log(const char *fmt, ...) HS_PRINTF(1, 2);

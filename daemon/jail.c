@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "daemon/jail_calls.h"
+#include "daemon/notify.h"
 
 /* --- Landlock --- */
 
@@ -105,7 +106,7 @@ static int set_limits(const struct hs_jail *j)
 
 static bool is_kept(const struct hs_jail *j, unsigned fd)
 {
-	bool kept = fd <= 2 || fd == HS_CONTROL_FD;
+	bool kept = fd <= 2 || fd == HS_CONTROL_FD || (int)fd == hs_notify_fd();
 	for (size_t i = 0; i < j->n_keep_fds; i++)
 		kept = kept || (j->keep_fds[i] >= 0 && (unsigned)j->keep_fds[i] == fd);
 	return kept;
@@ -113,7 +114,7 @@ static bool is_kept(const struct hs_jail *j, unsigned fd)
 
 static int close_strays(const struct hs_jail *j)
 {
-	unsigned most = HS_CONTROL_FD, from = 0;
+	unsigned most = (unsigned)HS_MAX(HS_CONTROL_FD, hs_notify_fd()), from = 0;
 	for (size_t i = 0; i < j->n_keep_fds; i++)
 		most = HS_MAX(most, (unsigned)HS_MAX(j->keep_fds[i], 0));
 	for (unsigned fd = 0; fd <= most; fd++) { /* between what is kept, one by one */

@@ -38,11 +38,12 @@ struct hs_jail {
 	uint64_t cpu_max;           /* seconds; 0: no limit */
 	uint64_t file_max;          /* largest file written; UINT64_MAX: no limit; 0: none at all */
 	unsigned fds_max;           /* 0: as inherited */
-	int keep_fds[16];           /* stay open beside 0, 1, 2 and HS_CONTROL_FD; everything else is closed */
+	int keep_fds[16];           /* stay open beside 0, 1, 2, HS_CONTROL_FD and hs_notify_fd(); everything else is closed */
 	size_t n_keep_fds;
 	bool keep_all_fds;          /* the caller opened what it needs, all of it O_CLOEXEC and wanted */
 	bool threads;               /* clone for threads is allowed */
 	bool gpu;                   /* infer with a device: ioctl and executable mappings as its driver needs */
+	bool no_exec;               /* keeper: units start the programs, so it starts none */
 	bool require;               /* a separation that the kernel refuses is an error */
 };
 

@@ -144,7 +144,7 @@ static int deny_list(scmp_filter_ctx f, const struct hs_jail *j)
 	for (size_t i = 0; i < HS_ARRAY_LEN(families) && rc == 0 && j->role != HS_PROCESS_KEEPER; i++)
 		rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
 	static const char *const starters[] = {"execve", "execveat"};
-	if (rc == 0 && j->role != HS_PROCESS_KEEPER)
+	if (rc == 0 && (j->role != HS_PROCESS_KEEPER || j->no_exec))
 		rc = RULES(f, SCMP_ACT_ERRNO(EPERM), starters);
 	return rc;
 }

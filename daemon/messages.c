@@ -102,6 +102,43 @@ int hs_get_error(const void *data, size_t len, struct hs_msg_error *ret)
 	return checked(&w);
 }
 
+int hs_put_start(struct hs_buf *b, const struct hs_msg_start *v)
+{
+	int rc = hs_put_u32(b, v->count);
+	for (uint32_t i = 0; i < v->count && rc == 0; i++)
+		rc = put_slice(b, v->items[i]);
+	return told(rc);
+}
+
+int hs_get_start(const void *data, size_t len, struct hs_msg_start *ret)
+{
+	struct hs_wire w = hs_wire_over(data, len);
+	ret->count = take_count(&w, HS_MSG_ARGUMENTS_MAX);
+	for (uint32_t i = 0; i < ret->count; i++) {
+		ret->items[i] = take_slice(&w, HS_MSG_ARGUMENT_MAX);
+		if (ret->items[i].len && memchr(ret->items[i].s, 0, ret->items[i].len))
+			w.failed = true;
+	}
+	return checked(&w);
+}
+
+int hs_put_ready(struct hs_buf *b, const struct hs_msg_ready *v)
+{
+	return told(hs_put_u32(b, v->pid) || put_slice(b, v->url));
+}
+
+int hs_get_ready(const void *data, size_t len, struct hs_msg_ready *ret)
+{
+	struct hs_wire w = hs_wire_over(data, len);
+	ret->pid = hs_wire_u32(&w);
+	ret->url = take_slice(&w, HS_MSG_URL_MAX);
+	for (size_t i = 0; i < ret->url.len; i++) { /* it becomes a line of a file */
+		if ((unsigned char)ret->url.s[i] <= 0x20 || (unsigned char)ret->url.s[i] >= 0x7f)
+			w.failed = true;
+	}
+	return checked(&w);
+}
+
 int hs_put_channel(struct hs_buf *b, enum hs_process role, struct hs_slice name)
 {
 	return told(hs_put_u8(b, (uint8_t)role) || put_slice(b, name));

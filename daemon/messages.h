@@ -35,7 +35,10 @@ enum hs_process { /* of a process; also the peer named by HS_MSG_CHANNEL */
 };
 #define HS_PROCESS_MAX 7
 
-/* Every program is started with its control channel to hishod as this descriptor. */
+/*
+ * Every program is started with its control channel to hishod as this descriptor: by fork and exec, or by the connection that
+ * its unit's socket accepted, which systemd passes in the same place.
+ */
 #define HS_CONTROL_FD 3
 
 enum hs_msg {
@@ -51,13 +54,14 @@ enum hs_msg {
 	 * a slash and the tenant's name, and without a descriptor: forget that tenant.
 	 */
 	HS_MSG_CHANNEL = 16,
-	HS_MSG_READY = 17,        /* child:  empty; it is jailed and serves */
+	HS_MSG_READY = 17,        /* child:  struct hs_msg_ready; it is jailed and serves */
 	HS_MSG_SHUTDOWN = 18,     /* hishod: empty; finish what runs, then exit 0 */
 	HS_MSG_PING = 19,         /* hishod: empty; answered by PONG from the loop thread */
 	HS_MSG_PONG = 20,         /* child:  empty */
 	HS_MSG_CONNECTION = 21,   /* hishod to tenant: u32 uid, u32 gid, u32 pid + 1 descriptor: an accepted admin connection */
 	HS_MSG_STATUS = 22,       /* hishod: empty */
 	HS_MSG_STATUS_REPLY = 23, /* child:  JSON text, no tenant content */
+	HS_MSG_START = 24,        /* hishod: struct hs_msg_start, before its HELLO, to a program that a unit started */
 
 	/* hishod and tenants to hisho-keyd: fixed sizes */
 	HS_MSG_KEY = 32,           /* tenant: empty; the channel's name says which */
@@ -102,6 +106,9 @@ enum hs_msg {
 #define HS_MSG_HEADERS_MAX 16
 #define HS_MSG_PATH_MAX 2048
 #define HS_MSG_CREDENTIAL_MAX 512
+#define HS_MSG_ARGUMENTS_MAX 96
+#define HS_MSG_ARGUMENT_MAX 2048
+#define HS_MSG_URL_MAX 400
 #define HS_TENANT_NAME_MAX 63 /* [a-z0-9-], starts with a letter */
 
 struct hs_slice {
@@ -124,6 +131,16 @@ struct hs_msg_head { /* of the tenant's audit log (policy/audit.h); seq 0: none 
 	uint64_t seq;
 	int64_t time;
 	uint8_t chain[32];
+};
+
+struct hs_msg_start { /* what stands on the command line of a program that hishod starts itself, without its name */
+	uint32_t count;
+	struct hs_slice items[HS_MSG_ARGUMENTS_MAX]; /* no zero bytes in them */
+};
+
+struct hs_msg_ready {
+	uint32_t pid;        /* its own, as it says: for people to read, never to act on */
+	struct hs_slice url; /* hisho-web: where the page is; else "" */
 };
 
 struct hs_msg_key {
@@ -243,6 +260,11 @@ int hs_get_hello(const void *data, size_t len, struct hs_hello *ret) HS_MUST_CHE
 int hs_put_error(struct hs_buf *b, const struct hs_err *err) HS_MUST_CHECK;
 int hs_get_error(const void *data, size_t len, struct hs_msg_error *ret) HS_MUST_CHECK;
 
+int hs_put_start(struct hs_buf *b, const struct hs_msg_start *v) HS_MUST_CHECK;
+int hs_get_start(const void *data, size_t len, struct hs_msg_start *ret) HS_MUST_CHECK;
+
+int hs_put_ready(struct hs_buf *b, const struct hs_msg_ready *v) HS_MUST_CHECK;
+int hs_get_ready(const void *data, size_t len, struct hs_msg_ready *ret) HS_MUST_CHECK;
 
 int hs_put_channel(struct hs_buf *b, enum hs_process role, struct hs_slice name) HS_MUST_CHECK;
 int hs_get_channel(const void *data, size_t len, enum hs_process *ret_role, struct hs_slice *ret_name) HS_MUST_CHECK;

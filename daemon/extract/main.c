@@ -17,5 +17,5 @@ int main(int argc, char **argv)
 		.self = HS_PROCESS_EXTRACT, .reader = hs_extract_document, .input_max = HS_EXTRACT_INPUT_MAX, .memory_max = MEMORY_MAX,
 		.prepare = prepare,
 	};
-	return hs_extract_program_run(&program, argc);
+	return hs_extract_program_run(&program, argc, argv);
 }

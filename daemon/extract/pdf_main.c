@@ -17,5 +17,5 @@ int main(int argc, char **argv)
 		.data = {"/usr/share/poppler"}, /* the character maps of Japanese fonts, from poppler-data */
 		.prepare = prepare,
 	};
-	return hs_extract_program_run(&program, argc);
+	return hs_extract_program_run(&program, argc, argv);
 }

@@ -74,18 +74,22 @@ static int serve(struct program *p, const struct hs_extract_program *what, int n
 	static const struct hs_child_events events = {.channel = on_channel, .status = on_status, .shutdown = on_shutdown};
 	rc = hs_child_create(&p->loop, what->self, "", &events, p, &p->child);
 	if (rc == 0)
-		rc = hs_child_ready(p->child);
+		rc = hs_child_ready(p->child, NULL);
 	if (rc < 0)
 		return rc;
 	(void)uv_run(&p->loop, UV_RUN_DEFAULT); /* until on_shutdown has closed everything */
 	return uv_loop_close(&p->loop);
 }
 
-int hs_extract_program_run(const struct hs_extract_program *what, int argc)
+int hs_extract_program_run(const struct hs_extract_program *what, int argc, char **argv)
 {
 	static struct program p;
 	struct hs_err err = HS_ERR_INIT;
 	role = what->self;
+	if (hs_child_arguments(&argc, &argv, &err) < 0) {
+		hs_log_err("start", &err);
+		return 1;
+	}
 	if (argc > 1) {
 		hs_log("takes no arguments; hishod starts it");
 		return 2;

@@ -13,7 +13,7 @@ struct hs_extract_program {
 	int (*prepare)(void); /* load everything that the readers load lazily: after it the file system is closed */
 };
 
-/* Returns the exit status. */
-int hs_extract_program_run(const struct hs_extract_program *p, int argc);
+/* Returns the exit status. Takes no arguments of its own. */
+int hs_extract_program_run(const struct hs_extract_program *p, int argc, char **argv);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * Inside hishod: the processes that it keeps, and the tenants that it knows.
  *
- *              spawn               READY                exit (or no PONG: killed)
+ *              hs_spawn            READY                end (or no PONG: killed)
  *   OFF ----> STARTING ----------> READY ----------------------------> WAITING --backoff--> STARTING
- *                |  exit                     SHUTDOWN, exit               |
+ *                |  end                      SHUTDOWN, end                |
  *                +---> WAITING               --------------> OFF         stop: OFF
  *
  * Whenever a process is spawned, a fresh channel is made to each live process that it talks to, and both ends are sent over
@@ -30,6 +30,7 @@
 #define HS_PING_MS 10000
 #define HS_PONG_MS 60000         /* silent so long: killed */
 #define HS_SHUTDOWN_MS 10000     /* asked to stop, and killed after it */
+#define HS_UNIT_SHUTDOWN_MS 20000 /* the same of a unit: longer than its TimeoutStopSec, so that systemd comes first */
 #define HS_STATUS_WAIT_MS 1000
 #define HS_ADMIN_PEEK_MAX 64     /* connections whose request line has not come yet */
 #define HS_ADMIN_LINE_MAX 512
@@ -49,7 +50,9 @@ struct proc {
 	bool wanted;  /* started again when it dies */
 	bool absent;  /* the program is not installed */
 	bool alive, was_ready;
-	uv_process_t process;
+	bool cut; /* hishod gave the process of a unit up: it need not have ended */
+	int pid;  /* as systemd's own child tells it, or ours; 0: not known */
+	uv_process_t process; /* of one that hishod started itself */
 	uv_timer_t timer; /* backoff, or the kill after SHUTDOWN */
 	bool timer_open;
 	struct hs_channel *control;
@@ -74,8 +77,8 @@ struct keeper {
 	int state_fd, lock_fd;
 	struct hs_config *config;
 	const char *generator, *embedder; /* as the command line says, or NULL */
-	const char *credential;           /* of systemd, or NULL */
-	bool passphrase;
+	const char *credential;           /* the root secret's file, or NULL: hisho-keyd knows where to look */
+	const char *units;                /* the folder of the units' sockets; NULL: programs are started by fork and exec */
 	char programs[1024], page[1100];
 	struct hs_jail_report jail;
 
@@ -104,10 +107,18 @@ void hs_proc_init(struct keeper *k, struct proc *p, enum hs_process role, const 
 void hs_proc_start(struct proc *p);
 void hs_proc_stop(struct proc *p); /* ask; it is OFF when it ended */
 void hs_proc_ping_all(struct keeper *k);
+void hs_proc_end_soon(struct proc *p);   /* kill it where it is still there after a while */
+void hs_proc_disconnect(struct proc *p); /* its control channel is over */
+void hs_proc_ended(struct proc *p);      /* it is gone, or never came; calls hs_keeper_on_off, or starts it again later */
 const char *hs_proc_state_name(const struct proc *p);
 
+/* spawn.c: *ret_control is the caller's. On success hs_proc_disconnect and then hs_proc_ended follow some day. */
+int hs_spawn(struct proc *p, int *ret_control) HS_MUST_CHECK;
+void hs_spawn_kill(struct proc *p);
+void hs_spawn_lost(struct proc *p); /* its control channel ended */
+
 /* main.c */
-void hs_keeper_on_ready(struct proc *p);
+void hs_keeper_on_ready(struct proc *p, struct hs_slice url);
 void hs_keeper_on_frame(struct proc *p, struct hs_frame *f);
 void hs_keeper_on_off(struct proc *p); /* it ended and is not wanted */
 void hs_keeper_stop(struct keeper *k);
@@ -118,6 +129,7 @@ bool hs_tenants_frame(struct keeper *k, const struct hs_frame *f); /* from keyd;
 struct tenant *hs_tenants_find(struct keeper *k, const char *name, size_t len);
 void hs_tenants_add(struct keeper *k, const char *name, struct hs_responder *r);
 void hs_tenants_seal(struct tenant *t, struct hs_responder *r);
+void hs_tenants_sealed(struct tenant *t, struct hs_responder *r); /* the process of a tenant that is being sealed is over */
 void hs_tenants_unseal(struct tenant *t, struct hs_responder *r);
 void hs_tenants_lost_keyd(struct keeper *k);
 void hs_tenants_forget_waiter(struct keeper *k, struct hs_responder *r);

@@ -13,39 +13,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifdef HS_HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "base/file.h"
 #include "crypto/db.h"
+#include "daemon/notify.h"
 
 #define FORMAT_LINE "hisho-state 1\n"
 
-/* --- telling systemd --- */
-
-static void notify(const char *state)
-{
-#ifdef HS_HAVE_SYSTEMD
-	(void)sd_notify(0, state); /* without a manager there is nobody to tell */
-#else
-	(void)state; /* built without libsystemd */
-#endif
-}
-
-static uint64_t watchdog_us(void)
-{
-	uint64_t us = 0;
-#ifdef HS_HAVE_SYSTEMD
-	if (sd_watchdog_enabled(0, &us) <= 0)
-		us = 0;
-#endif
-	return us;
-}
-
+/* On the loop: one that hangs is noticed, and the manager starts hishod again. */
 static void on_watchdog(uv_timer_t *timer)
 {
-	notify("WATCHDOG=1");
+	hs_notify("WATCHDOG=1");
 }
 
 /* --- what the processes tell --- */
@@ -56,14 +33,26 @@ static void serve_when_whole(struct keeper *k)
 		return;
 	k->serving = true;
 	hs_log("serving %s", k->state);
-	notify("READY=1\nSTATUS=serving");
+	hs_notify("READY=1\nSTATUS=serving");
 }
 
-void hs_keeper_on_ready(struct proc *p)
+/* Where the page is: for the command line, and for those who look. */
+static void write_url(const struct keeper *k, struct hs_slice url)
+{
+	char line[HS_MSG_URL_MAX + 2];
+	int n = snprintf(line, sizeof line, "%.*s\n", (int)url.len, url.s ? url.s : ""); /* its length was checked */
+	int rc = hs_file_replace(k->state_fd, "run/url", line, (size_t)n, 0644);
+	if (rc < 0)
+		hs_log("run/url cannot be written: %s", strerror(-rc));
+}
+
+void hs_keeper_on_ready(struct proc *p, struct hs_slice url)
 {
 	struct keeper *k = p->keeper;
 	if (p == &k->keyd)
 		hs_tenants_list(k);
+	if (p == &k->web)
+		write_url(k, url);
 	serve_when_whole(k);
 }
 
@@ -72,7 +61,7 @@ void hs_keeper_on_frame(struct proc *p, struct hs_frame *f)
 	struct keeper *k = p->keeper;
 	if (p != &k->keyd || !hs_tenants_frame(k, f)) {
 		hs_log("%s broke the protocol: message %u", p->program, f->type);
-		(void)uv_process_kill(&p->process, SIGKILL); /* its exit is handled like any other */
+		hs_spawn_kill(p);
 		return;
 	}
 	serve_when_whole(k);
@@ -97,7 +86,7 @@ void hs_keeper_on_off(struct proc *p)
 	if (t && t->sealing) {
 		struct hs_responder *r = t->sealing;
 		t->sealing = NULL;
-		hs_admin_reply(r, 200, json_pack("{s:s, s:s}", "name", t->name, "state", "sealed"));
+		hs_tenants_sealed(t, r);
 	}
 	if (p->keeper->stopping)
 		close_when_empty(p->keeper);
@@ -108,7 +97,7 @@ void hs_keeper_stop(struct keeper *k)
 	if (k->stopping)
 		return;
 	k->stopping = true;
-	notify("STOPPING=1");
+	hs_notify("STOPPING=1");
 	hs_status_free(k);
 	for (struct tenant *t = k->tenants; t; t = t->next)
 		t->sealing = NULL;
@@ -130,9 +119,15 @@ static void on_signal(uv_signal_t *handle, int number)
 	hs_keeper_stop(k);
 }
 
+/* A start may take long, for someone has to type a passphrase: the manager's patience lasts while the loop turns. */
+#define START_PATIENCE "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=waiting for the keyring and the page"
+
 static void on_ping(uv_timer_t *timer)
 {
-	hs_proc_ping_all(timer->data);
+	struct keeper *k = timer->data;
+	if (!k->serving)
+		hs_notify(START_PATIENCE);
+	hs_proc_ping_all(k);
 }
 
 /* --- start: open, jail, validate, serve --- */
@@ -177,19 +172,17 @@ static int open_state(struct keeper *k, struct hs_err *err)
 	int rc = check_format(k, err);
 	if (rc < 0)
 		return rc;
-	if (mkdirat(k->state_fd, "run", 0700) < 0 && errno != EEXIST)
-		return hs_fail_errno(err, -errno, "state.run", k->state);
+	static const char *const folders[] = {"run", "sealed"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(folders); i++) {
+		if (mkdirat(k->state_fd, folders[i], 0700) < 0 && errno != EEXIST)
+			return hs_fail_errno(err, -errno, "state.folder", folders[i]);
+	}
 	if (snprintf(run, sizeof run, "%s/run", k->state) >= (int)sizeof run)
 		return -ENAMETOOLONG;
 	k->lock_fd = hs_dir_lock(run, err);
 	if (k->lock_fd < 0)
 		return k->lock_fd;
-	(void)unlinkat(k->state_fd, "run/url", 0); /* of a run before; hisho-web writes it again */
-	static char credential[1100];
-	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-	if (folder && !k->credential && snprintf(credential, sizeof credential, "%s/hisho-root", folder) < (int)sizeof credential &&
-	    access(credential, R_OK) == 0)
-		k->credential = credential;
+	(void)unlinkat(k->state_fd, "run/url", 0); /* of a run before; it is written again when the page is there */
 	rc = find_programs(k);
 	return rc < 0 ? rc : hs_config_load(k->state_fd, &k->config, err);
 }
@@ -212,7 +205,8 @@ static void start_all(struct keeper *k)
 static int start(struct keeper *k, struct hs_err *err)
 {
 	int rc = open_state(k, err);
-	const struct hs_jail j = {.role = HS_PROCESS_KEEPER, .keep_all_fds = true, .file_max = UINT64_MAX};
+	const struct hs_jail j = {.role = HS_PROCESS_KEEPER, .keep_all_fds = true, .file_max = UINT64_MAX,
+				  .no_exec = k->units != NULL};
 	if (rc == 0)
 		rc = hs_jail_enter(&j, &k->jail, err);
 	if (rc == 0)
@@ -221,7 +215,7 @@ static int start(struct keeper *k, struct hs_err *err)
 		rc = hs_admin_open(k, err);
 	if (rc < 0)
 		return rc;
-	uint64_t us = watchdog_us();
+	uint64_t every = hs_notify_watchdog_ms();
 	k->on_term.data = k->on_int.data = k->ping.data = k;
 	(void)uv_signal_init(&k->loop, &k->on_term); /* these six cannot fail */
 	(void)uv_signal_init(&k->loop, &k->on_int);
@@ -230,8 +224,8 @@ static int start(struct keeper *k, struct hs_err *err)
 	(void)uv_timer_init(&k->loop, &k->ping);
 	(void)uv_timer_init(&k->loop, &k->watchdog);
 	(void)uv_timer_start(&k->ping, on_ping, HS_PING_MS, HS_PING_MS);
-	if (us)
-		(void)uv_timer_start(&k->watchdog, on_watchdog, us / 2000, us / 2000);
+	if (every)
+		(void)uv_timer_start(&k->watchdog, on_watchdog, 0, every);
 	start_all(k);
 	rc = uv_run(&k->loop, UV_RUN_DEFAULT);
 	hs_tenants_free(k);
@@ -245,7 +239,7 @@ int main(int argc, char **argv)
 						{"generator", required_argument, NULL, 'g'},
 						{"embedder", required_argument, NULL, 'e'},
 						{"credential", required_argument, NULL, 'c'},
-						{"passphrase", no_argument, NULL, 'p'},
+						{"units", required_argument, NULL, 'u'},
 						{"version", no_argument, NULL, 'v'},
 						{0}};
 	bool usage = false;
@@ -255,13 +249,13 @@ int main(int argc, char **argv)
 		case 'g': k.generator = optarg; break;
 		case 'e': k.embedder = optarg; break;
 		case 'c': k.credential = optarg; break;
-		case 'p': k.passphrase = true; break;
+		case 'u': k.units = optarg; break;
 		case 'v': printf("hishod %s\n", HS_VERSION); return 0;
 		default: usage = true;
 		}
 	}
-	if (usage || optind != argc || !k.state || (k.passphrase && k.credential)) {
-		fprintf(stderr, "usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--credential FILE | --passphrase]\n");
+	if (usage || optind != argc || !k.state || (k.units && k.credential)) {
+		fprintf(stderr, "usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--credential FILE | --units DIR]\n");
 		return 2;
 	}
 	char *state = realpath(k.state, NULL), *generator = k.generator ? realpath(k.generator, NULL) : NULL,
@@ -270,6 +264,7 @@ int main(int argc, char **argv)
 	k.state = state ? state : k.state; /* a missing one is told by open */
 	k.generator = generator ? generator : k.generator;
 	k.embedder = embedder ? embedder : k.embedder;
+	hs_notify_open();
 	int rc = strlen(k.state) < 1000 ? start(&k, &err) : -ENAMETOOLONG;
 	if (rc < 0) {
 		(void)hs_fail_errno(&err, rc, "hishod.start", k.state);

@@ -1,7 +1,6 @@
 #include "daemon/hishod/keeper.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,12 +34,14 @@ static bool related(const struct proc *a, const struct proc *b)
 static int announce(struct proc *to, const struct proc *peer, const struct tenant *t, int fd)
 {
 	char name[HS_ID_LEN + 1 + sizeof t->name];
-	(void)snprintf(name, sizeof name, to->role == HS_PROCESS_WEB ? "%s/%s" : "%s", t->id.s, t->name); /* the size is the sum */
+	(void)snprintf(name, sizeof name, to->role == HS_PROCESS_WEB ? "%s/%s" : "%s", t->id.s,
+		       t->name); /* the size is the sum */
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	int rc = hs_put_channel(&b, peer->role, hs_slice_str(name));
 	if (rc < 0)
 		return rc;
-	struct hs_frame f = {.type = HS_MSG_CHANNEL, .payload = b.data, .payload_len = b.len, .n_fds = fd >= 0 ? 1 : 0, .fds = {fd}};
+	struct hs_frame f = {
+	    .type = HS_MSG_CHANNEL, .payload = b.data, .payload_len = b.len, .n_fds = fd >= 0 ? 1 : 0, .fds = {fd}};
 	return hs_channel_send_frame(to->control, &f);
 }
 
@@ -74,27 +75,42 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct proc *p = timer->data;
 	if (p->alive)
-		(void)uv_process_kill(&p->process, SIGKILL); /* it may just have ended by itself */
+		hs_spawn_kill(p);
 	else if (p->wanted)
 		hs_proc_start(p);
 }
 
-static void after_exit(uv_handle_t *handle)
+void hs_proc_end_soon(struct proc *p)
 {
-	struct proc *p = handle->data;
+	(void)uv_timer_start(&p->timer, on_timer, p->keeper->units ? HS_UNIT_SHUTDOWN_MS : HS_SHUTDOWN_MS, 0); /* cannot fail */
+}
+
+void hs_proc_disconnect(struct proc *p)
+{
+	hs_channel_destroy(p->control);
+	p->control = NULL;
+	json_decref(p->status);
+	p->status = NULL;
+	if (p->role == HS_PROCESS_KEYD)
+		hs_tenants_lost_keyd(p->keeper);
+}
+
+void hs_proc_ended(struct proc *p)
+{
 	struct keeper *k = p->keeper;
 	p->alive = false;
+	p->pid = 0;
 	(void)uv_timer_stop(&p->timer); /* cannot fail */
-	if (!p->wanted) {
-		p->state = PROC_OFF;
-		hs_keeper_on_off(p);
-		return;
-	}
-	if (!p->was_ready && !k->serving && (p->role == HS_PROCESS_KEYD || p->role == HS_PROCESS_WEB)) {
+	if (p->wanted && !p->was_ready && !k->serving && (p->role == HS_PROCESS_KEYD || p->role == HS_PROCESS_WEB)) {
 		hs_log("%s could not start", p->program);
 		k->failed = true;
 		p->state = PROC_OFF;
 		hs_keeper_stop(k);
+		return;
+	}
+	if (!p->wanted || p->absent) {
+		p->state = PROC_OFF;
+		hs_keeper_on_off(p);
 		return;
 	}
 	if (p->started && hs_monotonic_ms() - p->started >= HS_STEADY_MS)
@@ -106,20 +122,19 @@ static void after_exit(uv_handle_t *handle)
 	(void)uv_timer_start(&p->timer, on_timer, HS_MIN(wait, (unsigned)HS_BACKOFF_MAX_MS), 0); /* cannot fail: has a callback */
 }
 
-static void on_exit_status(uv_process_t *process, int64_t status, int signal_number)
+static void take_ready(struct proc *p, const struct hs_frame *f)
 {
-	struct proc *p = process->data;
-	if (signal_number)
-		hs_log("%s%s%s was ended by signal %d", p->program, p->tenant ? " of " : "", p->tenant ? p->tenant->name : "", signal_number);
-	else if (status != 0 || p->wanted)
-		hs_log("%s%s%s ended with status %d", p->program, p->tenant ? " of " : "", p->tenant ? p->tenant->name : "", (int)status);
-	hs_channel_destroy(p->control);
-	p->control = NULL;
-	json_decref(p->status);
-	p->status = NULL;
-	if (p->role == HS_PROCESS_KEYD)
-		hs_tenants_lost_keyd(p->keeper);
-	uv_close((uv_handle_t *)process, after_exit);
+	struct hs_msg_ready ready;
+	if (p->state != PROC_STARTING || hs_get_ready(f->payload, f->payload_len, &ready) < 0) {
+		hs_log("%s broke the protocol: message %u", p->program, f->type);
+		hs_spawn_kill(p);
+		return;
+	}
+	if (p->keeper->units)
+		p->pid = (int)HS_MIN(ready.pid, (uint32_t)INT32_MAX);
+	p->state = PROC_READY;
+	p->was_ready = true;
+	hs_keeper_on_ready(p, ready.url);
 }
 
 static void on_frame(void *ctx, struct hs_frame *f)
@@ -127,9 +142,7 @@ static void on_frame(void *ctx, struct hs_frame *f)
 	struct proc *p = ctx;
 	switch (f->type) {
 	case HS_MSG_READY:
-		p->state = PROC_READY;
-		p->was_ready = true;
-		hs_keeper_on_ready(p);
+		take_ready(p, f);
 		return;
 	case HS_MSG_PONG:
 		p->ponged = hs_monotonic_ms();
@@ -147,168 +160,34 @@ static void on_gone(void *ctx, const struct hs_err *why)
 	struct proc *p = ctx;
 	hs_channel_destroy(p->control);
 	p->control = NULL;
-	if (p->alive && p->wanted) /* without its control channel it cannot be kept */
-		(void)uv_process_kill(&p->process, SIGTERM); /* it may just have ended by itself */
-	if (p->alive)
-		(void)uv_timer_start(&p->timer, on_timer, HS_SHUTDOWN_MS, 0); /* cannot fail: has a callback */
-}
-
-/* Arguments of a program, in text that outlives the call to uv_spawn. */
-struct arguments {
-	const char *argv[16 + 2 * HS_CONFIG_HOSTS_MAX];
-	size_t n;
-	char program[1200], text[4][1200], number[16];
-};
-
-static void add(struct arguments *a, const char *option, const char *value)
-{
-	hs_assert(a->n + 2 < HS_ARRAY_LEN(a->argv));
-	a->argv[a->n++] = option;
-	if (value)
-		a->argv[a->n++] = value;
-}
-
-/* A model's file, relative to the state directory. */
-static void add_model(struct arguments *a, const struct keeper *k, const char *option, const char *file, size_t slot)
-{
-	if (!file)
-		return;
-	(void)snprintf(a->text[slot], sizeof a->text[slot], "%s%s%s", file[0] == '/' ? "" : k->state, file[0] == '/' ? "" : "/", file);
-	add(a, option, a->text[slot]);
-}
-
-static void fill_arguments(const struct proc *p, struct arguments *a)
-{
-	struct keeper *k = p->keeper;
-	const struct hs_config *c = k->config;
-	a->n = 0;
-	add(a, a->program, NULL);
-	switch (p->role) {
-	case HS_PROCESS_KEYD:
-		add(a, "--state", k->state);
-		if (k->passphrase)
-			add(a, "--passphrase", NULL);
-		else if (k->credential)
-			add(a, "--credential", k->credential);
-		break;
-	case HS_PROCESS_WEB:
-		add(a, "--state", k->state);
-		add(a, "--page", k->page);
-		add(a, "--listen", c->listen ? c->listen : "127.0.0.1:8443");
-		for (unsigned i = 0; i < c->hosts_count; i++)
-			add(a, "--host", c->hosts[i]);
-		break;
-	case HS_PROCESS_TENANT:
-		add(a, "--state", k->state);
-		add(a, "--id", p->tenant->id.s);
-		add(a, "--name", p->tenant->name);
-		break;
-	case HS_PROCESS_INFER:
-		(void)snprintf(a->text[0], sizeof a->text[0], "%s/models", k->state); /* checked at the start */
-		add(a, "--models", a->text[0]);
-		add_model(a, k, "--generator", k->generator ? k->generator : c->generator, 1);
-		add_model(a, k, "--embedder", k->embedder ? k->embedder : c->embedder, 2);
-		if (c->threads) {
-			(void)snprintf(a->number, sizeof a->number, "%u", c->threads);
-			add(a, "--threads", a->number);
-		}
-		break;
-	default:
-		break;
-	}
-	a->argv[a->n] = NULL;
-}
-
-/* Where a program lies: beside hishod, in a room's folder of a build tree, or where they are installed. */
-static bool find_program(const struct keeper *k, const char *name, char *out, size_t cap)
-{
-	static const char *const below[] = {"", "tenant/", "infer/", "extract/"};
-	for (size_t i = 0; i < HS_ARRAY_LEN(below); i++) {
-		if (snprintf(out, cap, "%s/%s%s", k->programs, below[i], name) < (int)cap && access(out, X_OK) == 0)
-			return true;
-	}
-	return snprintf(out, cap, "%s/%s", HS_LIBEXEC_DIR, name) < (int)cap && access(out, X_OK) == 0;
-}
-
-static int spawn(struct proc *p, int control)
-{
-	static const char *const kept[] = {"LANG", "LC_ALL", "LC_MESSAGES", "TZ", "HISHO_LOCALEDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS"};
-	struct keeper *k = p->keeper;
-	struct arguments *a = calloc(1, sizeof *a);
-	char *env[HS_ARRAY_LEN(kept) + 1] = {NULL};
-	size_t n = 0;
-	int rc = a ? 0 : -ENOMEM;
-	for (size_t i = 0; i < HS_ARRAY_LEN(kept) && rc == 0; i++) {
-		const char *value = getenv(kept[i]);
-		if (value && asprintf(&env[n++], "%s=%s", kept[i], value) < 0)
-			rc = -ENOMEM;
-	}
-	if (rc == 0 && !find_program(k, p->program, a->program, sizeof a->program)) {
-		p->absent = true;
-		rc = -ENOENT;
-	}
-	if (rc == 0) {
-		fill_arguments(p, a);
-		uv_stdio_container_t stdio[HS_CONTROL_FD + 1] = {
-			{.flags = p->role == HS_PROCESS_KEYD && k->passphrase ? UV_INHERIT_FD : UV_IGNORE, .data.fd = 0},
-			{.flags = UV_INHERIT_FD, .data.fd = 2},
-			{.flags = UV_INHERIT_FD, .data.fd = 2},
-			{.flags = UV_INHERIT_FD, .data.fd = control},
-		};
-		const uv_process_options_t options = {
-		    .exit_cb = on_exit_status,
-		    .file = a->program,
-		    .args = (char **)a->argv,
-		    .env = env,
-		    .stdio_count = HS_CONTROL_FD + 1,
-		    .stdio = stdio,
-		    .flags = UV_PROCESS_DETACHED, /* Ctrl-C is ours to act on, in order */
-		};
-		rc = uv_spawn(&k->loop, &p->process, &options);
-		p->process.data = p;
-		p->alive = rc == 0;
-		if (rc < 0) /* uv_spawn has made the handle even so */
-			uv_close((uv_handle_t *)&p->process, NULL);
-	}
-	for (size_t i = 0; i < n; i++)
-		free(env[i]);
-	free(a);
-	return rc;
+	hs_spawn_lost(p);
 }
 
 void hs_proc_start(struct proc *p)
 {
 	static const struct hs_channel_events events = {.frame = on_frame, .gone = on_gone};
 	struct keeper *k = p->keeper;
+	const struct hs_channel_options options = {HS_PROCESS_KEEPER, p->role, ""};
+	int control;
 	if (p->alive || p->absent || k->stopping)
 		return;
 	p->wanted = true;
-	p->was_ready = false;
-	int pair[2];
-	int rc = hs_channel_pair(pair);
+	p->was_ready = p->cut = false;
+	int rc = hs_spawn(p, &control);
 	if (rc == 0) {
-		rc = spawn(p, pair[1]);
-		(void)close(pair[1]); /* the child has it */
-		const struct hs_channel_options options = {HS_PROCESS_KEEPER, p->role, ""};
-		if (rc == 0)
-			rc = hs_channel_create(&k->loop, pair[0], &options, &events, p, &p->control);
-		else
-			(void)close(pair[0]); /* never used */
+		p->state = PROC_STARTING;
+		p->started = p->ponged = hs_monotonic_ms();
+		rc = hs_channel_create(&k->loop, control, &options, &events, p, &p->control);
 	}
-	if (rc < 0) {
-		hs_log("%s cannot be started: %s", p->program, strerror(-rc));
-		if (p->alive)
-			(void)uv_process_kill(&p->process, SIGKILL); /* its exit is handled like any other */
-		p->state = PROC_OFF;
-		if (p->role == HS_PROCESS_KEYD || p->role == HS_PROCESS_WEB) {
-			k->failed = true;
-			hs_keeper_stop(k);
-		}
+	if (rc == 0) {
+		wire(p);
 		return;
 	}
-	p->state = PROC_STARTING;
-	p->started = p->ponged = hs_monotonic_ms();
-	wire(p);
+	hs_log("%s cannot be started: %s", p->program, strerror(-rc));
+	if (p->alive)
+		hs_spawn_kill(p); /* its end is handled like any other */
+	else
+		hs_proc_ended(p); /* so is that it never began */
 }
 
 void hs_proc_stop(struct proc *p)
@@ -320,11 +199,12 @@ void hs_proc_stop(struct proc *p)
 		hs_keeper_on_off(p);
 		return;
 	}
-	if (p->control)
+	if (p->control) {
 		(void)hs_channel_send(p->control, HS_MSG_SHUTDOWN, 0, 0, NULL, 0); /* gone() tells a failure */
-	else
-		(void)uv_process_kill(&p->process, SIGTERM); /* it may just have ended by itself */
-	(void)uv_timer_start(&p->timer, on_timer, HS_SHUTDOWN_MS, 0); /* cannot fail: has a callback */
+		hs_proc_end_soon(p);
+	} else {
+		hs_spawn_lost(p);
+	}
 }
 
 void hs_proc_ping_all(struct keeper *k)
@@ -335,7 +215,7 @@ void hs_proc_ping_all(struct keeper *k)
 			continue;
 		if (now - p->ponged > HS_PONG_MS) {
 			hs_log("%s does not answer and is ended", p->program);
-			(void)uv_process_kill(&p->process, SIGKILL); /* it may just have ended by itself */
+			hs_spawn_kill(p);
 		} else {
 			(void)hs_channel_send(p->control, HS_MSG_PING, 0, 0, NULL, 0); /* gone() tells a failure */
 		}

@@ -68,7 +68,7 @@ static json_t *processes(struct keeper *k)
 		const char *state = p->tenant && p->tenant->sealed ? "sealed" : hs_proc_state_name(p);
 		json_t *row =
 		    json_pack("{s:s, s:s, s:s, s:i, s:i}", "name", p->program, "tenant", p->tenant ? p->tenant->name : "",
-			      "state", state, "pid", p->alive ? (int)p->process.pid : 0, "restarts", (int)p->restarts);
+			      "state", state, "pid", p->pid, "restarts", (int)p->restarts);
 		if (row && p->status)
 			(void)json_object_set(row, "detail", p->status); /* a shorter row shows it */
 		if (json_array_insert_new(list, 0, row) < 0)

@@ -26,7 +26,7 @@ static void refuse(struct hs_responder *r, unsigned status, int num, const char 
 
 static void sealed_mark(const struct tenant *t, char *out, size_t cap)
 {
-	(void)snprintf(out, cap, "tenants/%s/sealed", t->id.s); /* fits: an id has 30 characters */
+	(void)snprintf(out, cap, "sealed/%s", t->id.s); /* fits: an id has 30 characters */
 }
 
 struct tenant *hs_tenants_find(struct keeper *k, const char *name, size_t len)
@@ -44,9 +44,11 @@ static struct tenant *learn(struct keeper *k, const char id[static HS_ID_LEN], c
 		return NULL;
 	memcpy(t->id.s, id, HS_ID_LEN);
 	memcpy(t->name, name, strlen(name) + 1);
-	char mark[80];
+	char mark[80], before[80];
 	sealed_mark(t, mark, sizeof mark);
-	t->sealed = faccessat(k->state_fd, mark, F_OK, 0) == 0;
+	(void)snprintf(before, sizeof before, "tenants/%s/sealed", t->id.s); /* as in sealed_mark: where 0.1.0 put it */
+	(void)renameat(k->state_fd, before, k->state_fd, mark);               /* seldom there */
+	t->sealed = faccessat(k->state_fd, mark, F_OK, 0) == 0 || errno != ENOENT; /* what cannot be seen is not opened */
 	hs_proc_init(k, &t->proc, HS_PROCESS_TENANT, "hisho-tenant", t);
 	t->next = k->tenants;
 	k->tenants = t;
@@ -191,17 +193,14 @@ void hs_tenants_forget_waiter(struct keeper *k, struct hs_responder *r)
 	}
 }
 
-/* Sealed is remembered beside the tenant's data: a restart does not open it. */
+/* Sealed is remembered in hishod's own folder: a restart does not open it. */
 static int write_mark(struct tenant *t, bool sealed)
 {
-	char mark[80], folder[80];
+	char mark[80];
 	int state = t->proc.keeper->state_fd;
 	sealed_mark(t, mark, sizeof mark);
 	if (!sealed)
 		return unlinkat(state, mark, 0) < 0 && errno != ENOENT ? -errno : 0;
-	(void)snprintf(folder, sizeof folder, "tenants/%s", t->id.s); /* as in sealed_mark */
-	if (mkdirat(state, folder, 0700) < 0 && errno != EEXIST)
-		return -errno;
 	return hs_file_replace(state, mark, "", 0, 0600);
 }
 
@@ -230,6 +229,16 @@ void hs_tenants_seal(struct tenant *t, struct hs_responder *r)
 	tell_web(t);
 	t->sealing = r; /* answered when the process, and the key in it, is gone */
 	hs_proc_stop(&t->proc);
+}
+
+void hs_tenants_sealed(struct tenant *t, struct hs_responder *r)
+{
+	if (t->proc.cut)
+		refuse(r, 500, ETIMEDOUT, "tenant.seal_unsure",
+		       HS_N_("The tenant answers nobody any more, but its process did not end. Stop it: systemctl stop 'hisho-tenant@*'"),
+		       t->name);
+	else
+		hs_admin_reply(r, 200, json_pack("{s:s, s:s}", "name", t->name, "state", "sealed"));
 }
 
 void hs_tenants_unseal(struct tenant *t, struct hs_responder *r)

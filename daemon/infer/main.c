@@ -61,7 +61,7 @@ static void on_loaded(void *arg)
 	if (p->models.generator.model)
 		hs_log("%s: prefill %.0f tokens a second", p->models.generator.id, (double)p->models.generator.prefill_rate);
 	hs_infer_loaded(p->infer);
-	if (hs_child_ready(p->child) < 0) {
+	if (hs_child_ready(p->child, NULL) < 0) {
 		hs_log("hishod cannot be told that the models are there");
 		p->failed = true;
 	}
@@ -163,6 +163,10 @@ int main(int argc, char **argv)
 	static struct process p;
 	static const struct hs_child_events events = {.channel = on_channel, .status = on_status, .shutdown = on_shutdown};
 	struct hs_err err = HS_ERR_INIT;
+	if (hs_child_arguments(&argc, &argv, &err) < 0) {
+		hs_log_err("start", &err);
+		return 1;
+	}
 	if (!take_arguments(&p, argc, argv)) {
 		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--threads N]   (started "
 				"by hishod)\n");

@@ -8,15 +8,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <sodium.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "crypto/db.h"
 #include "crypto/keyring.h"
+#include "crypto/passphrase.h"
 #include "daemon/child.h"
 #include "daemon/jail.h"
 #include "policy/head.h"
@@ -41,6 +46,8 @@ struct keyd {
 	struct hs_keyring *keyring;
 	int heads; /* folder of what was signed last, a note a tenant */
 	struct tenant_channel *channels;
+	const char *credential;  /* --credential, or NULL */
+	const char *ask;         /* --ask: the socket that asks for a passphrase; NULL: standard input */
 	const char *root_source; /* "credential", "file" or "passphrase" */
 	bool demo;
 	bool stopping;
@@ -285,72 +292,88 @@ static void on_shutdown(void *ctx)
 
 /* --- start --- */
 
-struct root {
-	struct hs_key *key; /* a secret of 32 bytes */
-	uint8_t passphrase[HS_PASSPHRASE_MAX];
-	size_t passphrase_len;
+struct root { /* one of them */
+	struct hs_key *secret;
+	struct hs_passphrase *passphrase;
 };
 
-/* One line of standard input, in guarded memory. */
-static int read_passphrase(struct root *r, struct hs_err *err)
+static void forget(struct root *r)
 {
-	for (;;) {
-		ssize_t n = read(0, r->passphrase + r->passphrase_len, sizeof r->passphrase - r->passphrase_len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return hs_fail_errno(err, -errno, "keyring.passphrase", "standard input");
-		uint8_t *end = memchr(r->passphrase + r->passphrase_len, '\n', (size_t)n);
-		r->passphrase_len = end ? (size_t)(end - r->passphrase) : r->passphrase_len + (size_t)n;
-		if (end || n == 0)
-			return 0;
-		if (r->passphrase_len == sizeof r->passphrase)
-			return hs_fail(err, EINVAL, "keyring.passphrase", HS_N_("The passphrase is too long."), "%zu bytes",
-				       r->passphrase_len);
-	}
+	hs_key_destroy(r->secret);
+	hs_passphrase_destroy(r->passphrase);
+	*r = (struct root){0};
 }
 
-static int read_root(struct keyd *k, int state, const char *credential, bool ask, struct root *r, struct hs_err *err)
+/* --credential, or the credential that systemd put into our folder; "" where there is neither. */
+static int find_credential(struct keyd *k, const char *name, char out[static PATH_MAX])
 {
-	if (ask) {
-		k->root_source = "passphrase";
-		return read_passphrase(r, err);
-	}
-	k->root_source = credential ? "credential" : "file";
-	k->demo = !credential && faccessat(state, "keys/demo", F_OK, 0) == 0;
-	return hs_root_read(credential ? AT_FDCWD : state, credential ? credential : "keys/root", &r->key, err);
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	out[0] = '\0';
+	if (k->credential)
+		return snprintf(out, PATH_MAX, "%s", k->credential) < PATH_MAX ? 0 : -ENAMETOOLONG;
+	if (!folder)
+		return 0;
+	if (snprintf(out, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (access(out, F_OK) < 0)
+		out[0] = '\0';
+	return 0;
 }
 
-/* A keyring is made only where there is nothing yet that an old one would open. */
-static bool has_tenants(int state)
+static int read_secret(struct keyd *k, int state, struct root *r, struct hs_err *err)
 {
-	int fd = openat(state, "tenants", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool found = false;
-	for (struct dirent *e; dir && (e = readdir(dir));)
-		found = found || strncmp(e->d_name, "ten_", 4) == 0;
-	if (dir)
-		(void)closedir(dir); /* it was only read */
-	else if (fd >= 0)
-		(void)close(fd); /* as above */
-	return found;
+	char file[PATH_MAX];
+	int rc = find_credential(k, "hisho-root", file);
+	if (rc < 0)
+		return rc;
+	k->root_source = file[0] ? "credential" : "file";
+	k->demo = !file[0] && faccessat(state, "keys/demo", F_OK, 0) == 0;
+	return hs_root_read(file[0] ? AT_FDCWD : state, file[0] ? file : "keys/root", &r->secret, err);
+}
+
+/* A service asks through a socket, behind which systemd-ask-password runs; a demo asks whoever started it. */
+static int connect_asker(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= (int)sizeof address.sun_path)
+		return -ENAMETOOLONG;
+	HS_FD_AUTO fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+		return -errno;
+	int ret = fd;
+	fd = -1;
+	return ret;
+}
+
+static int read_passphrase(struct keyd *k, struct root *r, struct hs_err *err)
+{
+	char file[PATH_MAX];
+	int rc = find_credential(k, "hisho-passphrase", file);
+	if (rc < 0)
+		return rc;
+	k->root_source = file[0] ? "credential" : "passphrase";
+	if (!file[0] && !k->ask)
+		return hs_passphrase_read(0, "パスフレーズ (passphrase): ", &r->passphrase, err);
+	HS_FD_AUTO fd = file[0] ? open(file, O_RDONLY | O_CLOEXEC) : connect_asker(k->ask);
+	if (fd < 0)
+		return hs_fail_errno(err, file[0] ? -errno : fd, "keyring.passphrase", file[0] ? file : k->ask);
+	return hs_passphrase_read(fd, "", &r->passphrase, err);
+}
+
+static int read_root(struct keyd *k, int state, struct root *r, struct hs_err *err)
+{
+	enum hs_root_kind kind;
+	int rc = hs_keyring_kind(state, KEYRING, &kind, err);
+	if (rc < 0)
+		return rc;
+	return kind == HS_ROOT_PASSPHRASE ? read_passphrase(k, r, err) : read_secret(k, state, r, err);
 }
 
 static int open_keyring(struct keyd *k, int state, const struct root *r, struct hs_err *err)
 {
-	const struct hs_root root = r->key ? (struct hs_root){HS_ROOT_SECRET, r->key->bytes, HS_KEY_LEN}
-					   : (struct hs_root){HS_ROOT_PASSPHRASE, r->passphrase, r->passphrase_len};
-	int rc = hs_keyring_open(state, KEYRING, &root, &k->keyring, err);
-	if (rc != -ENOENT)
-		return rc;
-	if (has_tenants(state))
-		return hs_fail(err, ENOENT, "keyring.missing", HS_N_("The keyring is gone but tenants are there. Restore it from a backup."),
-			       KEYRING);
-	*err = HS_ERR_INIT;
-	if (!r->key && r->passphrase_len < HS_PASSPHRASE_MIN)
-		return hs_fail(err, EINVAL, "keyring.passphrase", HS_N_("The passphrase is too short."), "%d bytes at least",
-			       HS_PASSPHRASE_MIN);
-	return hs_keyring_create(state, KEYRING, &root, &k->keyring, err);
+	const struct hs_root root = r->secret ? (struct hs_root){HS_ROOT_SECRET, r->secret->bytes, HS_KEY_LEN}
+					      : (struct hs_root){HS_ROOT_PASSPHRASE, r->passphrase->bytes, r->passphrase->len};
+	return hs_keyring_open(state, KEYRING, &root, &k->keyring, err);
 }
 
 /* What a crash left of our own files: nobody else writes them. of: as for hs_file_is_temporary. */
@@ -384,39 +407,38 @@ static int open_heads(struct keyd *k, int state, struct hs_err *err)
 	return k->heads < 0 ? hs_fail_errno(err, -errno, "audit.head", HEADS) : 0;
 }
 
-static int enter_jail(struct keyd *k, const char *state, int state_fd, struct hs_err *err)
+static int enter_jail(struct keyd *k, const char *keys, int state_fd, int lock_fd, struct hs_err *err)
 {
-	char keys[1100], tenants[1100];
-	if (snprintf(keys, sizeof keys, "%s/keys", state) >= (int)sizeof keys ||
-	    snprintf(tenants, sizeof tenants, "%s/tenants", state) >= (int)sizeof tenants)
-		return -ENAMETOOLONG;
-	const struct hs_jail j = {.role = HS_PROCESS_KEYD, .file_max = UINT64_MAX, .keep_fds = {state_fd}, .n_keep_fds = 1, .n_paths = 2,
-				  .paths = {{keys, HS_JAIL_READ | HS_JAIL_WRITE}, {tenants, HS_JAIL_READ}}};
+	const struct hs_jail j = {.role = HS_PROCESS_KEYD, .file_max = UINT64_MAX, .keep_fds = {state_fd, lock_fd}, .n_keep_fds = 2,
+				  .n_paths = 1, .paths = {{keys, HS_JAIL_READ | HS_JAIL_WRITE}}};
 	return hs_jail_enter(&j, &k->jail, err);
 }
 
-static int start(struct keyd *k, const char *state, const char *credential, bool ask, struct hs_err *err)
+static int start(struct keyd *k, const char *state, struct hs_err *err)
 {
 	static const struct hs_child_events events = {
 		.channel = on_channel, .status = on_status, .shutdown = on_shutdown, .frame = on_control};
+	char keys[1100];
 	HS_FD_AUTO state_fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (state_fd < 0)
 		return -errno;
-	struct root *r = sodium_malloc(sizeof *r);
-	if (!r)
-		return -ENOMEM;
-	memset(r, 0, sizeof *r);
-	int rc = read_root(k, state_fd, credential, ask, r, err);
+	if (snprintf(keys, sizeof keys, "%s/keys", state) >= (int)sizeof keys)
+		return -ENAMETOOLONG;
+	HS_FD_AUTO lock_fd = hs_dir_lock(keys, err); /* a process that hangs and is given up may still write */
+	if (lock_fd < 0)
+		return lock_fd;
+	struct root r = {0};
+	int rc = read_root(k, state_fd, &r, err);
+	(void)signal(SIGINT, SIG_IGN); /* from here Ctrl-C on the terminal is hishod's to act on */
 	if (rc == 0)
-		rc = enter_jail(k, state, state_fd, err);
+		rc = enter_jail(k, keys, state_fd, lock_fd, err);
 	if (rc == 0)
-		rc = open_keyring(k, state_fd, r, err);
+		rc = open_keyring(k, state_fd, &r, err);
+	forget(&r);
 	if (rc == 0)
 		rc = open_heads(k, state_fd, err);
 	if (rc == 0)
 		sweep_keys(k, state_fd);
-	hs_key_destroy(r->key);
-	sodium_free(r);
 	if (rc == 0)
 		rc = uv_loop_init(&k->loop);
 	if (rc == 0) {
@@ -426,41 +448,45 @@ static int start(struct keyd *k, const char *state, const char *credential, bool
 	if (rc == 0)
 		rc = hs_child_create(&k->loop, HS_PROCESS_KEYD, "", &events, k, &k->child);
 	if (rc == 0)
-		rc = hs_child_ready(k->child);
+		rc = hs_child_ready(k->child, NULL);
 	if (rc < 0)
 		return rc;
-	rc = uv_run(&k->loop, UV_RUN_DEFAULT); /* the state's descriptor must live as long: the keyring writes beside it */
+	rc = uv_run(&k->loop, UV_RUN_DEFAULT); /* the descriptors must live as long: the keyring writes beside them */
 	return rc < 0 ? rc : 0;
 }
 
 int main(int argc, char **argv)
 {
 	static struct keyd k = {.heads = -1};
-	static const struct option options[] = {{"state", required_argument, NULL, 's'},
-						{"credential", required_argument, NULL, 'c'},
-						{"passphrase", no_argument, NULL, 'p'},
-						{0}};
-	const char *state = NULL, *credential = NULL;
-	bool ask = false, usage = false;
+	static const struct option options[] = {
+		{"state", required_argument, NULL, 's'},
+		{"credential", required_argument, NULL, 'c'},
+		{"ask", required_argument, NULL, 'a'},
+		{0}};
+	const char *state = NULL;
+	bool usage = false;
+	struct hs_err err = HS_ERR_INIT;
+	if (hs_child_arguments(&argc, &argv, &err) < 0) {
+		hs_log_err("start", &err);
+		return 1;
+	}
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 's')
 			state = optarg;
 		else if (c == 'c')
-			credential = optarg;
-		else if (c == 'p')
-			ask = true;
+			k.credential = optarg;
+		else if (c == 'a')
+			k.ask = optarg;
 		else
 			usage = true;
 	}
-	if (usage || optind != argc || !state || (ask && credential)) {
-		fprintf(stderr, "usage: hisho-keyd --state DIR [--credential FILE | --passphrase]   (started by hishod)\n");
+	if (usage || optind != argc || !state) {
+		fprintf(stderr, "usage: hisho-keyd --state DIR [--credential FILE] [--ask SOCKET]   (started by hishod)\n");
 		return 2;
 	}
-	struct hs_err err = HS_ERR_INIT;
-	(void)signal(SIGINT, SIG_IGN); /* Ctrl-C on the terminal is hishod's to act on */
 	int rc = hs_crypto_init();
 	if (rc == 0)
-		rc = start(&k, state, credential, ask, &err);
+		rc = start(&k, state, &err);
 	hs_keyring_close(k.keyring);
 	hs_close(&k.heads);
 	if (rc < 0) {

@@ -87,7 +87,7 @@ static void serve(struct process *p)
 	if (rc == 0)
 		rc = hs_upkeep_create(&p->tenant, &p->upkeep);
 	if (rc == 0)
-		rc = hs_child_ready(p->child);
+		rc = hs_child_ready(p->child, NULL);
 	if (rc < 0) {
 		hs_log("cannot serve: %s", strerror(-rc));
 		p->failed = true;
@@ -361,6 +361,10 @@ int main(int argc, char **argv)
 	static const struct hs_child_events events = {
 		.channel = on_channel, .connection = on_connection, .status = on_status, .shutdown = on_shutdown};
 	struct hs_err err = HS_ERR_INIT;
+	if (hs_child_arguments(&argc, &argv, &err) < 0) {
+		hs_log_err("start", &err);
+		return 1;
+	}
 	if (!take_arguments(&p, argc, argv)) {
 		fprintf(stderr, "usage: hisho-tenant --state DIR --id ten_... --name NAME   (started by hishod)\n");
 		return 2;

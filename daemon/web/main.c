@@ -43,6 +43,7 @@ struct process {
 	const char *hosts[HOSTS_MAX];
 	size_t n_hosts;
 	char bound[64]; /* the address without its port: a name that Host may say */
+	char url[HS_MSG_URL_MAX + 1];
 	int listener;
 	bool stopping;
 };
@@ -106,22 +107,19 @@ static int bind_listener(struct process *p, struct hs_err *err)
 	return rc;
 }
 
-/* Where people go: written for the command line, and for those who read the log. */
-static int write_url(struct process *p, struct hs_err *err)
+/* Where people go: hishod writes it down for the command line. */
+static int make_url(struct process *p)
 {
 	struct sockaddr_storage address;
 	socklen_t len = sizeof address;
-	char service[16], path[1100], url[400];
+	char service[16];
 	if (getsockname(p->listener, (struct sockaddr *)&address, &len) < 0)
 		return -errno;
 	if (getnameinfo((struct sockaddr *)&address, len, NULL, 0, service, sizeof service, NI_NUMERICSERV) != 0)
 		return -EINVAL;
-	int n = snprintf(url, sizeof url, strcmp(service, "443") ? "https://%s:%s\n" : "https://%s\n",
+	int n = snprintf(p->url, sizeof p->url, strcmp(service, "443") ? "https://%s:%s" : "https://%s",
 			 p->n_hosts ? p->hosts[0] : p->bound, service);
-	if (n >= (int)sizeof url || snprintf(path, sizeof path, "%s/run/url", p->state) >= (int)sizeof path)
-		return -ENAMETOOLONG;
-	int rc = hs_file_replace(AT_FDCWD, path, url, (size_t)n, 0644);
-	return rc < 0 ? hs_fail_errno(err, rc, "web.url", path) : 0;
+	return n >= (int)sizeof p->url ? -ENAMETOOLONG : 0;
 }
 
 static int open_tls(struct process *p, struct hs_err *err)
@@ -162,7 +160,7 @@ static int start(struct process *p, struct hs_err *err)
 	if (rc == 0)
 		rc = open_page(p, err);
 	if (rc == 0)
-		rc = write_url(p, err);
+		rc = make_url(p);
 	const struct hs_jail j = {.role = HS_PROCESS_WEB, .keep_fds = {p->listener}, .n_keep_fds = 1};
 	if (rc == 0)
 		rc = hs_jail_enter(&j, &p->jail, err);
@@ -182,7 +180,7 @@ static int start(struct process *p, struct hs_err *err)
 	if (rc == 0)
 		rc = hs_child_create(&p->loop, HS_PROCESS_WEB, "", &events, p, &p->child);
 	if (rc == 0)
-		rc = hs_child_ready(p->child);
+		rc = hs_child_ready(p->child, p->url);
 	if (rc < 0)
 		return rc;
 	rc = uv_run(&p->loop, UV_RUN_DEFAULT); /* hosts lives on this stack */
@@ -195,6 +193,11 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"state", required_argument, NULL, 's'}, {"page", required_argument, NULL, 'p'},
 						{"listen", required_argument, NULL, 'l'}, {"host", required_argument, NULL, 'h'}, {0}};
 	bool usage = false;
+	struct hs_err err = HS_ERR_INIT;
+	if (hs_child_arguments(&argc, &argv, &err) < 0) {
+		hs_log_err("start", &err);
+		return 1;
+	}
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 's')
 			p.state = optarg;
@@ -211,7 +214,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: hisho-web --state DIR --page DIR --listen ADDRESS:PORT [--host NAME]...   (started by hishod)\n");
 		return 2;
 	}
-	struct hs_err err = HS_ERR_INIT;
 	int rc = start(&p, &err);
 	hs_tls_destroy(p.tls);
 	if (rc < 0) {

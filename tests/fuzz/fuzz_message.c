@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hs_msg_error error;
 	struct hs_slice name, media;
 	enum hs_process role;
-	switch (which % 13) {
+	switch (which % 15) {
 	case 0: (void)!hs_frame_parse(data, size, &frame, NULL); break;
 	case 1: ROUND_TRIP(hello, hs_hello); break;
 	case 2: (void)!hs_get_error(data, size, &error); break;
@@ -48,6 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 9: ROUND_TRIP(generate, hs_msg_generate); break;
 	case 10: ROUND_TRIP(kept, hs_msg_kept); break;
 	case 11: ROUND_TRIP(done, hs_msg_done); break;
+	case 12: ROUND_TRIP(start, hs_msg_start); break;
+	case 13: ROUND_TRIP(ready, hs_msg_ready); break;
 	default: ROUND_TRIP(models, hs_msg_models); break;
 	}
 	return 0;

@@ -103,6 +103,10 @@ static void test_a_passphrase(void **state)
 	add(k, "shoji");
 	hs_keyring_close(k);
 	k = NULL;
+	enum hs_root_kind kind = HS_ROOT_SECRET;
+	assert_int_equal(hs_keyring_kind(f->fd, "keyring", &kind, &err), 0);
+	assert_int_equal(kind, HS_ROOT_PASSPHRASE);
+	assert_int_equal(hs_keyring_kind(f->fd, "nowhere", &kind, &err), -ENOENT);
 	assert_int_equal(hs_keyring_open(f->fd, "keyring", &phrase, &k, &err), 0);
 	assert_int_equal(hs_keyring_count(k), 1);
 	hs_keyring_close(k);

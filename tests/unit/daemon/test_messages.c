@@ -49,6 +49,36 @@ static void test_error(void **state)
 	assert_slice(got.object, "doc_7");
 }
 
+static void test_start(void **state)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	static struct hs_msg_start start, got; /* large for a stack */
+	start.count = 2;
+	start.items[0] = SLICE("--state");
+	start.items[1] = SLICE("/var/lib/hisho");
+	assert_int_equal(hs_put_start(&b, &start), 0);
+	CHECK_BOUNDS(b, hs_get_start, &got);
+	assert_int_equal(got.count, 2);
+	assert_slice(got.items[1], "/var/lib/hisho");
+	b.data[b.len - 3] = 0; /* a zero byte would cut an argument short */
+	assert_int_equal(hs_get_start(b.data, b.len - 1, &got), -EPROTO);
+	b.len = 0;
+	assert_int_equal(hs_put_u32(&b, HS_MSG_ARGUMENTS_MAX + 1), 0);
+	assert_int_equal(hs_get_start(b.data, b.len, &got), -EPROTO);
+}
+
+static void test_ready(void **state)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	struct hs_msg_ready got;
+	assert_int_equal(hs_put_ready(&b, &(struct hs_msg_ready){77, SLICE("https://localhost:8443")}), 0);
+	CHECK_BOUNDS(b, hs_get_ready, &got);
+	assert_int_equal(got.pid, 77);
+	assert_slice(got.url, "https://localhost:8443");
+	b.data[b.len - 3] = '\n'; /* it becomes one line of a file */
+	assert_int_equal(hs_get_ready(b.data, b.len - 1, &got), -EPROTO);
+}
+
 static void test_http(void **state)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
@@ -143,6 +173,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_error),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_ready),
 		cmocka_unit_test(test_http),
 		cmocka_unit_test(test_generate_and_replies),
 		cmocka_unit_test(test_counts_are_bounded),
