@@ -9,6 +9,8 @@
 #define THREADS_MAX 256
 #define TEXTS_MAX (1u << 20)
 
+_Static_assert(HS_FORWARD_TOKENS_MAX == HS_STEP_TOKENS_MAX && HS_FORWARD_LOGITS_MAX == HS_LOGITS_MAX, "one limit each");
+
 struct hs_model {
 	struct hs_gguf *gguf;
 	struct hs_weights *weights;
@@ -144,24 +146,73 @@ void hs_sequence_truncate(struct hs_sequence *s, uint32_t len)
 	s->len = len;
 }
 
+void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n)
+{
+	hs_assert(to->m == from->m && to->len == 0 && n <= from->len && n <= to->max_tokens);
+	to->m->backend->copy(to->computed, from->computed, n);
+	to->len = n;
+}
+
+static int check_step(const struct hs_step *step, const struct hs_model *m)
+{
+	const struct hs_sequence *s = step->sequence;
+	if (s->m != m || step->n == 0 || step->n_logits > step->n)
+		return -EINVAL;
+	if (step->n > s->max_tokens - s->len)
+		return -ENOSPC;
+	for (uint32_t i = 0; i < step->n; i++)
+		if (step->ids[i] < 0 || (uint32_t)step->ids[i] >= m->info.n_vocab)
+			return -EINVAL;
+	return 0;
+}
+
+int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void *arg)
+{
+	struct hs_backend_step computed[HS_FORWARD_STEPS_MAX];
+	if (n_steps == 0 || n_steps > HS_FORWARD_STEPS_MAX)
+		return -EINVAL;
+	struct hs_model *m = steps[0].sequence->m;
+	uint32_t n_tokens = 0, n_logits = 0;
+	int rc = 0;
+	for (uint32_t i = 0; i < n_steps && rc == 0; i++) {
+		rc = check_step(&steps[i], m);
+		n_tokens += rc == 0 ? HS_MIN(steps[i].n, HS_FORWARD_TOKENS_MAX + 1) : 0;
+		n_logits += rc == 0 ? HS_MIN(steps[i].n_logits, HS_FORWARD_LOGITS_MAX + 1) : 0;
+		for (uint32_t k = 0; k < i; k++)
+			if (steps[k].sequence == steps[i].sequence)
+				rc = -EINVAL;
+		computed[i] = (struct hs_backend_step){.s = steps[i].sequence->computed,
+						       .position = steps[i].sequence->len,
+						       .ids = steps[i].ids,
+						       .n = steps[i].n,
+						       .n_logits = steps[i].n_logits};
+	}
+	if (rc == 0 && ((n_steps > 1 && n_tokens > HS_FORWARD_TOKENS_MAX) || n_logits > HS_FORWARD_LOGITS_MAX))
+		rc = -EINVAL;
+	if (rc < 0)
+		return rc;
+	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
+	rc = m->backend->forward(computed, n_steps, &y);
+	for (uint32_t i = 0; i < n_steps; i++) {
+		struct hs_sequence *s = steps[i].sequence;
+		if (rc < 0)
+			m->backend->wipe(s->computed, s->len, s->len + steps[i].n);
+		else
+			s->len += steps[i].n;
+		for (uint32_t k = 0; k < steps[i].n_logits; k++)
+			steps[i].logits[k] = rc < 0 ? NULL : computed[i].logits + k * computed[i].logits_stride;
+	}
+	return rc;
+}
+
 int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n, hs_yield_fn yield, void *arg,
 			const float **ret_logits)
 {
-	if (n == 0)
-		return -EINVAL;
-	if (n > s->max_tokens - s->len)
-		return -ENOSPC;
-	for (uint32_t i = 0; i < n; i++)
-		if (ids[i] < 0 || (uint32_t)ids[i] >= s->m->info.n_vocab)
-			return -EINVAL;
-	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
-	int rc = s->m->backend->forward(s->computed, s->len, ids, n, &y, ret_logits);
-	if (rc < 0) {
-		s->m->backend->wipe(s->computed, s->len, s->len + n);
-		return rc;
-	}
-	s->len += n;
-	return 0;
+	struct hs_step step = {.sequence = s, .ids = ids, .n = n, .n_logits = 1};
+	int rc = n ? hs_forward(&step, 1, yield, arg) : -EINVAL;
+	if (rc == 0)
+		*ret_logits = step.logits[0];
+	return rc;
 }
 
 /* bos, the text cut to the context, eos; appended to ids. */

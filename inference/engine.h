@@ -43,9 +43,30 @@ void hs_sequence_destroy(struct hs_sequence *s); /* wipes its KV cache */
 uint32_t hs_sequence_len(const struct hs_sequence *s);
 void hs_sequence_truncate(struct hs_sequence *s, uint32_t len); /* forget (and wipe) positions from len on */
 
+/* Of the same model. to is empty; the first n positions of from, which stays as it is, become its own. */
+void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n);
+
 /* Append n tokens; on 0, *ret_logits (n_vocab floats, owned by the sequence until the next call) belong to the last one. */
 int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n, hs_yield_fn yield, void *arg,
 			const float **ret_logits) HS_MUST_CHECK;
+
+/* Several sequences of one model at once: weights are read once for all. */
+#define HS_FORWARD_STEPS_MAX 8u
+#define HS_FORWARD_TOKENS_MAX 64u /* of all steps together, where there is more than one */
+#define HS_FORWARD_LOGITS_MAX 8u  /* of all steps together */
+
+struct hs_step {
+	struct hs_sequence *sequence; /* in one step only */
+	const hs_tok_id *ids;         /* (n), appended */
+	uint32_t n, n_logits;         /* logits of the last n_logits tokens, none or more */
+	const float *logits[HS_FORWARD_LOGITS_MAX]; /* out: (n_logits) of n_vocab floats each, as hs_sequence_forward's */
+};
+
+/*
+ * -EINVAL where a limit is passed or an id is none, -ENOSPC where a sequence is full, -ECANCELED by yield; then all sequences
+ * are as they were. What a step gives does not depend on the others.
+ */
+int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void *arg) HS_MUST_CHECK;
 
 /* Sampling. temperature 0 is greedy; otherwise the seed alone decides. */
 struct hs_sampler {

@@ -1,5 +1,5 @@
 /*
- * The cpu backend's parts, shared by its two files: model.c packs the weights, forward.c runs tokens through them.
+ * The cpu backend: model.c packs the weights, and what pass.h names runs tokens through them.
  */
 #ifndef HISHO_INFERENCE_CPU_H
 #define HISHO_INFERENCE_CPU_H
@@ -30,8 +30,8 @@ void hs_cpu_close(struct hs_backend_model *m);
 int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret) HS_MUST_CHECK;
 void hs_cpu_sequence_destroy(struct hs_backend_sequence *s);
 void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
-int hs_cpu_forward(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
-		   const float **ret_logits) HS_MUST_CHECK;
+void hs_cpu_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n);
+int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y) HS_MUST_CHECK;
 int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts, struct hs_yield *y,
 		  float *out) HS_MUST_CHECK;
 

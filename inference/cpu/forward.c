@@ -1,237 +1,18 @@
 /*
- * The cpu backend's forward pass: a run of tokens through all layers, for sequences (causal, with a cache of keys and
- * values) and for encoders (texts packed back to back). Every step is a job for the pool, cut by tokens or by panels.
+ * The layers: a run of tokens through all of them, for sequences (causal, with a cache of keys and values) and for encoders
+ * (texts packed back to back). Every step is a job for the pool, cut by tokens or by panels.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "inference/cpu/cpu.h"
+#include "inference/cpu/pass.h"
 #include "inference/quant/half.h"
 
-#define PREFILL_TOKENS 64     /* tokens that go through the layers together */
-#define ENCODE_TOKENS 512     /* the same for encoders, where no text is longer */
 #define TOKENS_A_CHUNK 8      /* of steps that treat each token alone */
-#define ATTEND_TOKENS 8       /* of attention */
 #define MULTIPLY_TOKENS 64    /* of a product: their bytes should stay in the second-level cache */
 #define MULTIPLY_BYTES 131072 /* weights that a chunk of a product reads, counted once for every 8 tokens */
-
-/* Keys and values of one or more layers, as struct hs_attention wants them. */
-struct cache {
-	uint32_t n_heads, head_dim;
-	size_t tiles;            /* of 16 positions */
-	uint16_t *keys, *values; /* (layers, n_heads, tiles, head_dim, 16) (layers, n_heads, tiles * 16, HS_ROUND16(head_dim)) */
-};
-
-/* A few tokens of one text, and what they see. */
-struct view {
-	uint32_t token, end;
-	uint32_t base;            /* the text's first position in the cache, a multiple of 16 */
-	uint32_t origin, visible; /* as in struct hs_attention */
-};
-
-/* A product of tokens [first, first + tokens), cut to chunks: token blocks outside, panels inside. */
-struct entry {
-	struct hs_product product;
-	struct hs_packed part; /* of a matrix that holds all experts; what product.w then is */
-	uint32_t first, tokens, n_panels_a_chunk, n_chunks;
-};
-
-/* A token that goes through an expert. */
-struct visit {
-	uint32_t token, expert;
-	float weight;
-};
-
-struct pass {
-	const struct hs_backend_model *m;
-	struct hs_yield *y;
-	uint32_t n, capacity; /* tokens now, and at most */
-	const struct hs_cpu_layer *layer;
-	const struct hs_layer *layer_weights;
-	uint32_t layer_index; /* in the cache */
-	struct cache *cache;
-	uint32_t *positions; /* (capacity) of each token in the cache */
-	struct view *views;  /* (capacity) */
-	uint32_t n_views;
-	float *x, *normed;       /* (capacity, embd) */
-	float *q, *k, *v, *attn; /* (capacity, heads * head_dim), k and v (capacity, kv_heads * head_dim) */
-	float *gate, *up;        /* (capacity * experts used, ff) */
-	float *router;           /* (capacity, experts) */
-	float *visited, *said;   /* (capacity * experts used, embd) what goes into experts, and what comes out */
-	float *pooled, *dense;   /* (embd) of one text */
-	struct visit *visits;    /* (capacity * experts used) by expert, then token */
-	uint32_t *rows;          /* (capacity, experts used) a token's places in visits, best expert first */
-	float *shares;           /* (the same) */
-	struct entry *entries;   /* the products of one job */
-	uint32_t n_entries;
-	float *cosines, *sines; /* (2, capacity, head_dim / 2) of layers that see far and near */
-	float *scores;          /* (threads, HS_QUERY_BLOCK, scores_stride) */
-	size_t scores_stride;
-	struct hs_acts acts;                /* the bytes of what is multiplied next */
-	const struct hs_norm_weights *norm; /* of the step that runs */
-	const float *norm_x;
-	uint32_t step_rows; /* of a step over visits */
-	size_t memory_bytes;
-	uint8_t *memory; /* all of the above */
-};
-
-struct hs_backend_sequence {
-	struct pass pass;
-	struct cache cache;
-	float *logits; /* (vocab, rounded up) */
-};
-
-static size_t embd_stride(const struct hs_hyper *h)
-{
-	return HS_ROUND32(h->n_embd);
-}
-
-static size_t query_stride(const struct hs_hyper *h)
-{
-	return HS_ROUND32((size_t)h->n_heads * h->head_dim);
-}
-
-static size_t kv_stride(const struct hs_hyper *h)
-{
-	return HS_ROUND32((size_t)h->n_kv_heads * h->head_dim);
-}
-
-struct layout {
-	uint8_t *start; /* NULL: only measure */
-	size_t used;
-};
-
-static void *take(struct layout *l, size_t bytes)
-{
-	void *p = l->start ? l->start + l->used : NULL;
-	l->used += (bytes + 63) & ~(size_t)63;
-	return p;
-}
-
-/* Rows of the feed-forward part for n tokens. */
-static size_t visits_of(const struct hs_hyper *h, size_t n)
-{
-	return n * HS_MAX(h->n_experts_used, 1u);
-}
-
-/* Lay the pass's arrays out from start; called once with NULL to measure and once to place. */
-static size_t place(struct pass *p, uint8_t *start, size_t capacity, size_t longest)
-{
-	const struct hs_hyper *h = &p->m->w->hyper;
-	size_t f = sizeof(float), widest = HS_MAX(HS_MAX(embd_stride(h), query_stride(h)), HS_ROUND32(h->n_ff));
-	size_t rows = visits_of(h, capacity), routed = h->n_experts ? rows : 0;
-	struct layout at = {.start = start};
-	p->positions = take(&at, capacity * sizeof *p->positions);
-	p->views = take(&at, capacity * sizeof *p->views);
-	p->x = take(&at, capacity * embd_stride(h) * f);
-	p->normed = take(&at, capacity * embd_stride(h) * f);
-	p->q = take(&at, capacity * query_stride(h) * f);
-	p->k = take(&at, capacity * kv_stride(h) * f);
-	p->v = take(&at, capacity * kv_stride(h) * f);
-	p->attn = take(&at, capacity * query_stride(h) * f);
-	p->gate = take(&at, rows * HS_ROUND32(h->n_ff) * f);
-	p->up = take(&at, rows * HS_ROUND32(h->n_ff) * f);
-	p->router = take(&at, capacity * HS_ROUND32(h->n_experts) * f);
-	p->visited = take(&at, routed * embd_stride(h) * f);
-	p->said = take(&at, routed * embd_stride(h) * f);
-	p->pooled = take(&at, embd_stride(h) * f);
-	p->dense = take(&at, embd_stride(h) * f);
-	p->visits = take(&at, routed * sizeof *p->visits);
-	p->rows = take(&at, routed * sizeof *p->rows);
-	p->shares = take(&at, routed * f);
-	p->entries = take(&at, HS_MAX((size_t)3, 2 * HS_MIN((size_t)h->n_experts, routed)) * sizeof *p->entries);
-	p->cosines = take(&at, 2 * capacity * (h->head_dim / 2) * f);
-	p->sines = take(&at, 2 * capacity * (h->head_dim / 2) * f);
-	p->scores_stride = HS_ROUND16(longest);
-	p->scores = take(&at, hs_pool_threads(p->m->pool) * HS_QUERY_BLOCK * p->scores_stride * f);
-	p->acts.q32 = take(&at, rows * widest);
-	p->acts.d32 = take(&at, rows * widest / 32 * f);
-	p->acts.sums32 = take(&at, rows * widest / 32 * sizeof(int16_t));
-	p->acts.q256 = take(&at, rows * widest);
-	p->acts.d256 = take(&at, rows * (widest / 256 + 1) * f);
-	p->acts.sums16k = take(&at, rows * widest / 16 * sizeof(int16_t));
-	p->acts.sums32k = take(&at, rows * widest / 32 * sizeof(int16_t));
-	return at.used;
-}
-
-static int pass_init(struct pass *p, const struct hs_backend_model *m, uint32_t capacity, uint32_t longest)
-{
-	*p = (struct pass){.m = m, .capacity = capacity};
-	p->memory_bytes = place(p, NULL, capacity, longest);
-	p->memory = aligned_alloc(64, p->memory_bytes);
-	if (!p->memory)
-		return -ENOMEM;
-	memset(p->memory, 0, p->memory_bytes); /* also what lies between rows: the kernels compute with it */
-	(void)place(p, p->memory, capacity, longest);
-	return 0;
-}
-
-/* Wiped: it held what people asked. */
-static void pass_finish(struct pass *p)
-{
-	if (p->memory)
-		explicit_bzero(p->memory, p->memory_bytes);
-	free(p->memory);
-	p->memory = NULL;
-}
-
-static size_t cache_keys_len(const struct cache *c)
-{
-	return c->n_heads * c->tiles * c->head_dim * 16;
-}
-
-static size_t cache_values_len(const struct cache *c)
-{
-	return c->n_heads * c->tiles * 16 * HS_ROUND16(c->head_dim);
-}
-
-static int cache_init(struct cache *c, const struct hs_hyper *h, uint32_t n_layers, uint32_t positions)
-{
-	*c = (struct cache){.n_heads = h->n_kv_heads, .head_dim = h->head_dim, .tiles = HS_ROUND16(positions) / 16};
-	c->keys = calloc(n_layers, cache_keys_len(c) * sizeof *c->keys);
-	c->values = calloc(n_layers, cache_values_len(c) * sizeof *c->values);
-	return c->keys && c->values ? 0 : -ENOMEM;
-}
-
-static void cache_finish(struct cache *c, uint32_t n_layers)
-{
-	if (c->keys)
-		explicit_bzero(c->keys, n_layers * cache_keys_len(c) * sizeof *c->keys);
-	if (c->values)
-		explicit_bzero(c->values, n_layers * cache_values_len(c) * sizeof *c->values);
-	free(c->keys);
-	free(c->values);
-}
-
-static const uint16_t *head_keys(const struct cache *c, uint32_t layer, uint32_t head)
-{
-	return c->keys + layer * cache_keys_len(c) + head * c->tiles * c->head_dim * 16;
-}
-
-static const uint16_t *head_values(const struct cache *c, uint32_t layer, uint32_t head)
-{
-	return c->values + layer * cache_values_len(c) + head * c->tiles * 16 * HS_ROUND16(c->head_dim);
-}
-
-/* One token's keys and values (n_heads * head_dim) to their place. */
-static void cache_store(struct cache *c, uint32_t layer, uint32_t position, const float *k, const float *v)
-{
-	for (uint32_t head = 0; head < c->n_heads; head++, k += c->head_dim, v += c->head_dim) {
-		uint16_t *key = (uint16_t *)head_keys(c, layer, head) + position / 16 * c->head_dim * 16 + position % 16;
-		uint16_t *value = (uint16_t *)head_values(c, layer, head) + position * HS_ROUND16(c->head_dim);
-		for (uint32_t i = 0; i < c->head_dim; i++) {
-			key[16 * i] = hs_half_from_float(k[i]);
-			value[i] = hs_half_from_float(v[i]);
-		}
-	}
-}
-
-static const float *floats_of(const struct hs_gguf_tensor *t)
-{
-	return t ? (const float *)(const void *)t->data : NULL; /* GGUF aligns data to 8 at least */
-}
 
 /* Steps that treat each token alone: fn runs for tokens chunk * 8 .. */
 static bool run_tokens(struct pass *p, hs_pool_fn fn)
@@ -351,7 +132,7 @@ static void norm_chunk(void *arg, uint32_t chunk, unsigned worker)
 }
 
 /* x = norm(x) where there is a norm */
-static bool norm_residual(struct pass *p, const struct hs_norm_weights *norm)
+bool hs_pass_norm(struct pass *p, const struct hs_norm_weights *norm)
 {
 	if (!norm->weight)
 		return true;
@@ -410,7 +191,7 @@ static void rotate_and_store_chunk(void *arg, uint32_t chunk, unsigned worker)
 			p->m->kernels->rotate(kind, q, h->n_heads, h->head_dim, cosines, sines);
 			p->m->kernels->rotate(kind, k, h->n_kv_heads, h->head_dim, cosines, sines);
 		}
-		cache_store(p->cache, p->layer_index, p->positions[t], k, v);
+		hs_cache_store(p->caches[t], p->layer_index, p->positions[t], k, v);
 	}
 }
 
@@ -427,8 +208,8 @@ static void attend_chunk(void *arg, uint32_t chunk, unsigned worker)
 	    .stride = query_stride(h),
 	    .head_dim = h->head_dim,
 	    .group = group,
-	    .keys = head_keys(p->cache, p->layer_index, head) + (size_t)v->base * h->head_dim,
-	    .values = head_values(p->cache, p->layer_index, head) + v->base * HS_ROUND16(h->head_dim),
+	    .keys = hs_cache_keys(v->cache, p->layer_index, head) + (size_t)v->base * h->head_dim,
+	    .values = hs_cache_values(v->cache, p->layer_index, head) + v->base * HS_ROUND16(h->head_dim),
 	    .origin = v->origin,
 	    .visible = v->visible,
 	    .window = p->layer_weights->window,
@@ -457,7 +238,7 @@ static bool run_attention(struct pass *p)
 	p->norm = NULL;
 	set_input(p, p->attn, h->n_heads * h->head_dim, form(&p->layer->o));
 	return run_tokens(p, prepare_chunk) && add_to_residual(p, &p->layer->o, p->layer_weights->attn_sub_norm) &&
-	       norm_residual(p, &p->layer_weights->attn_out_norm);
+	       hs_pass_norm(p, &p->layer_weights->attn_out_norm);
 }
 
 /* up = act(gate) up, and its bytes, of rows [8 chunk, ..) of n */
@@ -613,7 +394,7 @@ static bool run_ffn(struct pass *p)
 		return false;
 	set_input(p, p->up, h->n_ff, form(&p->layer->down));
 	return run_rows(p, activate_chunk, p->n) && add_to_residual(p, &p->layer->down, p->layer_weights->ffn_sub_norm) &&
-	       norm_residual(p, &p->layer_weights->out_norm);
+	       hs_pass_norm(p, &p->layer_weights->out_norm);
 }
 
 static void turn_token(struct pass *p, uint32_t t, uint32_t position)
@@ -628,8 +409,7 @@ static void turn_token(struct pass *p, uint32_t t, uint32_t position)
 	}
 }
 
-/* x = the embeddings of ids; `positions` of each within its text. */
-static void embed_tokens(struct pass *p, const int32_t *ids, const uint32_t *in_text)
+void hs_pass_embed(struct pass *p, const int32_t *ids, const uint32_t *in_text)
 {
 	const struct hs_weights *w = p->m->w;
 	float *row = p->normed; /* free until the first norm */
@@ -651,8 +431,7 @@ static void embed_tokens(struct pass *p, const int32_t *ids, const uint32_t *in_
 	}
 }
 
-/* Everything between the embeddings and the end of the last layer; layer i uses place i (or 0) of the cache. */
-static bool run_layers(struct pass *p, bool cache_all)
+bool hs_pass_layers(struct pass *p, bool cache_all)
 {
 	for (uint32_t i = 0; i < p->m->w->hyper.n_layers; i++) {
 		p->layer = &p->m->layers[i];
@@ -664,227 +443,11 @@ static bool run_layers(struct pass *p, bool cache_all)
 	return true;
 }
 
-int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret)
+bool hs_pass_multiply(struct pass *p, const struct hs_packed *w, const float *x, uint32_t n, float *y, size_t stride)
 {
-	const struct hs_hyper *h = &m->w->hyper;
-	struct hs_backend_sequence *s = calloc(1, sizeof *s);
-	if (!s)
-		return -ENOMEM;
-	int rc = pass_init(&s->pass, m, HS_MIN(max_tokens, (uint32_t)PREFILL_TOKENS), max_tokens);
-	if (rc == 0)
-		rc = cache_init(&s->cache, h, h->n_layers, max_tokens);
-	if (rc == 0 && !(s->logits = calloc(HS_ROUND32(h->n_vocab), sizeof *s->logits)))
-		rc = -ENOMEM;
-	s->pass.m = m;
-	s->pass.cache = &s->cache;
-	if (rc < 0) {
-		hs_cpu_sequence_destroy(s);
-		return rc;
-	}
-	*ret = s;
-	return 0;
-}
-
-void hs_cpu_sequence_destroy(struct hs_backend_sequence *s)
-{
-	if (!s)
-		return;
-	const struct hs_hyper *h = &s->pass.m->w->hyper;
-	cache_finish(&s->cache, h->n_layers);
-	pass_finish(&s->pass);
-	if (s->logits)
-		explicit_bzero(s->logits, HS_ROUND32(h->n_vocab) * sizeof *s->logits);
-	free(s->logits);
-	free(s);
-}
-
-void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
-{
-	const struct cache *c = &s->cache;
-	size_t value = HS_ROUND16(c->head_dim);
-	for (uint32_t l = 0; l < s->pass.m->w->hyper.n_layers; l++)
-		for (uint32_t head = 0; head < c->n_heads; head++) {
-			volatile uint16_t *keys = (volatile uint16_t *)head_keys(c, l, head);
-			for (uint32_t at = from; at < to; at++)
-				for (uint32_t i = 0; i < c->head_dim; i++)
-					keys[at / 16 * c->head_dim * 16 + 16 * i + at % 16] = 0;
-			explicit_bzero((uint16_t *)head_values(c, l, head) + from * value,
-				       (to - from) * value * sizeof(uint16_t));
-		}
-}
-
-/* The tokens of one chunk of a sequence, from `position`. */
-static void set_causal_views(struct pass *p, uint32_t position)
-{
-	p->n_views = 0;
-	for (uint32_t t = 0; t < p->n; t++)
-		p->positions[t] = position + t;
-	for (uint32_t t = 0; t < p->n; t += ATTEND_TOKENS)
-		p->views[p->n_views++] = (struct view){.token = t, .end = HS_MIN(t + ATTEND_TOKENS, p->n), .origin = position};
-}
-
-static bool run_head(struct pass *p, float *logits)
-{
-	const struct hs_weights *w = p->m->w;
-	size_t last = (p->n - 1) * embd_stride(&w->hyper);
-	p->m->kernels->normalise(w->arch->norm, p->x + last, floats_of(w->final_norm.weight), floats_of(w->final_norm.bias),
-				 w->hyper.eps, w->hyper.n_embd, p->normed);
-	set_input(p, p->normed, w->hyper.n_embd, form(&p->m->head));
-	p->m->kernels->quantise(&p->acts, 0);
-	add_rows(p, &p->m->head, 0, 1, logits, HS_ROUND32(w->hyper.n_vocab), false);
-	if (!run_products(p))
-		return false;
-	for (uint32_t i = 0; i < w->hyper.n_vocab && w->arch->has & HS_F_LOGIT_SCALE; i++)
-		logits[i] *= w->hyper.logit_scale;
-	if (w->hyper.final_cap > 0)
-		p->m->kernels->cap(logits, HS_ROUND32(w->hyper.n_vocab), w->hyper.final_cap);
-	return true;
-}
-
-int hs_cpu_forward(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
-		   const float **ret_logits)
-{
-	struct pass *p = &s->pass;
-	p->y = y;
-	for (uint32_t at = 0; at < n; at += p->n) {
-		p->n = HS_MIN(n - at, (uint32_t)PREFILL_TOKENS);
-		set_causal_views(p, position + at);
-		embed_tokens(p, ids + at, p->positions);
-		if (!run_layers(p, true))
-			return -ECANCELED;
-	}
-	if (!run_head(p, s->logits))
-		return -ECANCELED;
-	*ret_logits = s->logits;
-	return 0;
-}
-
-/* Views and positions of texts [first, end) packed back to back. in_text: (p->n). */
-static void set_text_views(struct pass *p, const uint32_t *starts, uint32_t first, uint32_t end, uint32_t *in_text)
-{
-	uint32_t token = 0, base = 0;
-	p->n_views = 0;
-	for (uint32_t text = first; text < end; text++) {
-		uint32_t len = starts[text + 1] - starts[text];
-		for (uint32_t t = 0; t < len; t += ATTEND_TOKENS)
-			p->views[p->n_views++] = (struct view){.token = token + t,
-							       .end = token + HS_MIN(t + ATTEND_TOKENS, len),
-							       .base = base,
-							       .origin = 0 - token,
-							       .visible = len};
-		for (uint32_t t = 0; t < len; t++) {
-			p->positions[token + t] = base + t;
-			in_text[token + t] = t;
-		}
-		token += len;
-		base += (uint32_t)HS_ROUND16(len);
-	}
-	p->n = token;
-}
-
-/* Mean, first or last token of rows x (n, embd): out (embd); returns its squared length. */
-static double pool_text(const struct hs_hyper *h, const float *x, uint32_t n, float *out)
-{
-	double norm = 0;
-	if (h->pool == HS_POOL_LAST)
-		x += (n - 1) * embd_stride(h);
-	for (uint32_t i = 0; i < h->n_embd; i++) {
-		double sum = 0;
-		for (uint32_t t = 0; t < (h->pool == HS_POOL_MEAN ? n : 1); t++)
-			sum += (double)x[t * embd_stride(h) + i];
-		sum /= h->pool == HS_POOL_MEAN ? n : 1;
-		norm += sum * sum;
-		out[i] = (float)sum;
-	}
-	return norm;
-}
-
-/* y = W x of the one row that x is. */
-static bool multiply_one(struct pass *p, const struct hs_packed *w, const float *x, float *y)
-{
-	set_input(p, x, p->m->w->hyper.n_embd, form(w));
-	p->m->kernels->quantise(&p->acts, 0);
-	add_rows(p, w, 0, 1, y, HS_ROUND32(w->rows), false);
+	set_input(p, x, w->columns, form(w));
+	for (uint32_t i = 0; i < n; i++)
+		p->m->kernels->quantise(&p->acts, i);
+	add_rows(p, w, 0, n, y, stride, false);
 	return run_products(p);
-}
-
-/* The classifier's scores of a pooled text. */
-static bool classify(struct pass *p, float *out)
-{
-	const struct hs_weights *w = p->m->w;
-	float *x = p->pooled, *y = p->dense, scores[HS_ROUND32(HS_LABELS_MAX)];
-	if (w->cls) {
-		if (!multiply_one(p, &p->m->cls, x, y))
-			return false;
-		if (w->arch->has & HS_F_POST_NORM)
-			for (uint32_t i = 0; i < w->hyper.n_embd; i++)
-				y[i] = tanhf(y[i]);
-		else
-			p->m->kernels->activate(w->arch->act, NULL, y, embd_stride(&w->hyper));
-		x = y;
-	}
-	if (w->cls_norm)
-		p->m->kernels->normalise(w->arch->norm, x, floats_of(w->cls_norm), NULL, w->hyper.eps, w->hyper.n_embd, x);
-	if (!multiply_one(p, &p->m->cls_out, x, scores))
-		return false;
-	memcpy(out, scores, w->hyper.n_labels * sizeof *out);
-	return true;
-}
-
-/* A text's embedding of length one, or its scores, from its rows x. */
-static bool conclude(struct pass *p, const float *x, uint32_t n, float *out)
-{
-	const struct hs_hyper *h = &p->m->w->hyper;
-	if (h->n_labels) {
-		(void)pool_text(h, x, n, p->pooled); /* scores want no length */
-		return classify(p, out);
-	}
-	double norm = pool_text(h, x, n, out);
-	for (uint32_t i = 0; i < h->n_embd; i++)
-		out[i] = norm > 0 ? (float)((double)out[i] / sqrt(norm)) : 0;
-	return true;
-}
-
-/* The most texts from `first` whose tokens fit one pass, at least one. */
-static uint32_t batch_end(const uint32_t *starts, uint32_t first, uint32_t n_texts, uint32_t capacity)
-{
-	uint32_t end = first + 1;
-	while (end < n_texts && starts[end + 1] - starts[first] <= capacity)
-		end++;
-	return end;
-}
-
-int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts, struct hs_yield *y,
-		  float *out)
-{
-	const struct hs_weights *w = m->w;
-	uint32_t longest = 1, total = starts[n_texts];
-	for (uint32_t i = 0; i < n_texts; i++)
-		longest = HS_MAX(longest, starts[i + 1] - starts[i]);
-	uint32_t capacity = HS_MAX(longest, HS_MIN(total, (uint32_t)ENCODE_TOKENS));
-	struct pass p;
-	struct cache c = {0};
-	uint32_t *in_text = calloc(capacity, sizeof *in_text);
-	int rc = pass_init(&p, m, capacity, longest);
-	if (rc == 0)
-		rc = cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts)); /* each text is rounded up */
-	if (!in_text)
-		rc = -ENOMEM;
-	p.y = y;
-	p.cache = &c;
-	for (uint32_t first = 0, end; first < n_texts && rc == 0; first = end) {
-		end = batch_end(starts, first, n_texts, capacity);
-		set_text_views(&p, starts, first, end, in_text);
-		embed_tokens(&p, ids + starts[first], in_text);
-		if (!norm_residual(&p, &w->embd_norm) || !run_layers(&p, false) || !norm_residual(&p, &w->final_norm))
-			rc = -ECANCELED;
-		for (uint32_t text = first; text < end && rc == 0; text++)
-			if (!conclude(&p, p.x + (starts[text] - starts[first]) * embd_stride(&w->hyper),
-				      starts[text + 1] - starts[text], out + (size_t)text * hs_encoded_len(&w->hyper)))
-				rc = -ECANCELED;
-	}
-	cache_finish(&c, 1);
-	pass_finish(&p);
-	free(in_text);
-	return rc;
 }

@@ -122,6 +122,7 @@ const struct hs_backend hs_backend_cpu = {
     .sequence_create = hs_cpu_sequence_create,
     .sequence_destroy = hs_cpu_sequence_destroy,
     .wipe = hs_cpu_wipe,
+    .copy = hs_cpu_copy,
     .forward = hs_cpu_forward,
     .encode = hs_cpu_encode,
 };

@@ -33,6 +33,18 @@ static inline bool hs_yield_now(struct hs_yield *y)
 struct hs_backend_model;
 struct hs_backend_sequence;
 
+#define HS_STEP_TOKENS_MAX 64u /* of all steps of a call together, where there is more than one */
+#define HS_LOGITS_MAX 8u       /* rows of a call */
+
+struct hs_backend_step { /* a sequence's part of a call */
+	struct hs_backend_sequence *s;
+	uint32_t position;  /* of the first id */
+	const int32_t *ids; /* (n) valid, and position + n fits */
+	uint32_t n, n_logits;
+	const float *logits; /* out: (n_logits, logits_stride) of the last tokens, the sequence's until its next call */
+	size_t logits_stride;
+};
+
 struct hs_backend {
 	const char *name;
 	/* w outlives the result. n_threads is at least 1. */
@@ -42,10 +54,10 @@ struct hs_backend {
 	void (*sequence_destroy)(struct hs_backend_sequence *s); /* wipes */
 	/* Wipe positions from..to - 1. */
 	void (*wipe)(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
-	/* ids are valid, position + n fits. Writes positions position.. ; -ECANCELED may leave them written. *ret_logits
-	 * (n_vocab). */
-	int (*forward)(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
-		       const float **ret_logits);
+	/* The first n positions of `from`, a sequence of the same model, become s's. */
+	void (*copy)(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n);
+	/* Writes each step's positions; -ECANCELED may leave them written. The steps' sequences are distinct. */
+	int (*forward)(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y);
 	/*
 	 * Encoders: n_texts texts back to back, text i being ids[starts[i] .. starts[i + 1]), each of 1 to context ids.
 	 * out (n_texts, hs_encoded_len): embeddings of length one, or a classifier's scores.

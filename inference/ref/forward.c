@@ -21,7 +21,7 @@ struct hs_backend_sequence {
 	const struct hs_weights *w;
 	uint32_t max_tokens;
 	double *keys, *values; /* (n_layers, max_tokens, n_kv_heads * head_dim) */
-	float *logits;         /* (n_vocab) */
+	float *logits;         /* (HS_LOGITS_MAX, n_vocab) */
 };
 
 /* A batch of tokens on their way through the layers. */
@@ -425,7 +425,7 @@ static int reference_sequence_create(struct hs_backend_model *m, uint32_t max_to
 	size_t n = (size_t)h->n_layers * max_tokens;
 	s->keys = calloc(n, (size_t)h->n_kv_heads * h->head_dim * sizeof(double));
 	s->values = calloc(n, (size_t)h->n_kv_heads * h->head_dim * sizeof(double));
-	s->logits = calloc(h->n_vocab, sizeof(float));
+	s->logits = calloc((size_t)HS_LOGITS_MAX * h->n_vocab, sizeof(float));
 	if (!s->keys || !s->values || !s->logits) {
 		reference_sequence_destroy(s);
 		return -ENOMEM;
@@ -453,12 +453,12 @@ static bool forward_layers(struct pass *p, struct hs_backend_sequence *s, uint32
 	return false;
 }
 
-static int reference_forward(struct hs_backend_sequence *s, uint32_t position, const int32_t *ids, uint32_t n, struct hs_yield *y,
-			     const float **ret_logits)
+static int forward_one(struct hs_backend_step *step, struct hs_yield *y)
 {
+	struct hs_backend_sequence *s = step->s;
 	const struct hs_hyper *h = &s->w->hyper;
 	struct pass p;
-	int rc = pass_init(&p, s->m, n, position + n, y);
+	int rc = pass_init(&p, s->m, step->n, step->position + step->n, y);
 	double *logits = calloc(h->n_vocab, sizeof *logits);
 	if (rc < 0 || !logits) {
 		if (rc == 0)
@@ -466,20 +466,38 @@ static int reference_forward(struct hs_backend_sequence *s, uint32_t position, c
 		free(logits);
 		return -ENOMEM;
 	}
-	embed_tokens(&p, ids, position);
-	bool stop = forward_layers(&p, s, position);
-	if (!stop) {
-		const double *last = normed_input(&p, &s->w->final_norm) + (size_t)(n - 1) * h->n_embd;
-		stop = multiply(&p, whole(s->w->head, NULL), last, logits, 1);
+	embed_tokens(&p, step->ids, step->position);
+	bool stop = forward_layers(&p, s, step->position);
+	const double *normed = stop ? NULL : normed_input(&p, &s->w->final_norm);
+	for (uint32_t k = 0; k < step->n_logits && !stop; k++) {
+		const double *x = normed + (size_t)(step->n - step->n_logits + k) * h->n_embd;
+		stop = multiply(&p, whole(s->w->head, NULL), x, logits, 1);
+		for (uint32_t i = 0; i < h->n_vocab && !stop; i++)
+			s->logits[(size_t)k * h->n_vocab + i] = (float)soft_cap(logits[i] * (double)h->logit_scale, h->final_cap);
 	}
-	for (uint32_t i = 0; i < h->n_vocab && !stop; i++)
-		s->logits[i] = (float)soft_cap(logits[i] * (double)h->logit_scale, h->final_cap);
 	free(logits);
 	pass_finish(&p);
-	if (stop)
-		return -ECANCELED;
-	*ret_logits = s->logits;
-	return 0;
+	step->logits = s->logits;
+	step->logits_stride = h->n_vocab;
+	return stop ? -ECANCELED : 0;
+}
+
+static int reference_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y)
+{
+	int rc = 0;
+	for (uint32_t i = 0; i < n_steps && rc == 0; i++)
+		rc = forward_one(&steps[i], y);
+	return rc;
+}
+
+static void reference_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n)
+{
+	size_t kv = (size_t)s->w->hyper.n_kv_heads * s->w->hyper.head_dim;
+	for (uint32_t l = 0; l < s->w->hyper.n_layers; l++) {
+		size_t to_at = (size_t)l * s->max_tokens * kv, from_at = (size_t)l * from->max_tokens * kv;
+		memcpy(s->keys + to_at, from->keys + from_at, n * kv * sizeof(double));
+		memcpy(s->values + to_at, from->values + from_at, n * kv * sizeof(double));
+	}
 }
 
 /* Labels' scores of the pooled vector in `pooled`. True where the caller wants to stop. */
@@ -556,6 +574,7 @@ const struct hs_backend hs_backend_exact = {
     .sequence_create = reference_sequence_create,
     .sequence_destroy = reference_sequence_destroy,
     .wipe = reference_wipe,
+    .copy = reference_copy,
     .forward = reference_forward,
     .encode = reference_encode,
 };
@@ -567,6 +586,7 @@ const struct hs_backend hs_backend_reference = {
     .sequence_create = reference_sequence_create,
     .sequence_destroy = reference_sequence_destroy,
     .wipe = reference_wipe,
+    .copy = reference_copy,
     .forward = reference_forward,
     .encode = reference_encode,
 };

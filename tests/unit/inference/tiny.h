@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inference/gguf/writer.h"
+#include "inference/model/backend.h"
 #include "inference/model/arch.h"
 #include "inference/quant/half.h"
 #include "inference/quant/quant.h"
@@ -321,6 +322,16 @@ static inline int tiny_write(struct tiny t, void (*more)(struct hs_gguf_writer *
 	for (size_t i = 0; i < k.n_kept; i++)
 		free(k.kept[i]);
 	hs_gguf_writer_destroy(k.w);
+	return rc;
+}
+
+/* One step of one sequence: *ret_logits of its last token. */
+static inline int tiny_forward(const struct hs_backend *b, struct hs_backend_sequence *s, uint32_t position, const int32_t *ids,
+		       uint32_t n, struct hs_yield *y, const float **ret_logits)
+{
+	struct hs_backend_step step = {.s = s, .position = position, .ids = ids, .n = n, .n_logits = 1};
+	int rc = b->forward(&step, 1, y);
+	*ret_logits = step.logits;
 	return rc;
 }
 

@@ -1,0 +1,148 @@
+/*
+ * Sequences: each owns its keys and values, and the memory of a pass. A call that runs several at once uses the pass of the
+ * one that sees farthest; every token's results are those that it would have alone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inference/cpu/pass.h"
+
+struct hs_backend_sequence {
+	struct pass pass;
+	struct hs_cache cache;
+	uint32_t max_tokens;
+	float *logits; /* (HS_LOGITS_MAX, vocab rounded up) */
+};
+
+static size_t vocab_stride(const struct hs_weights *w)
+{
+	return HS_ROUND32(w->hyper.n_vocab);
+}
+
+int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret)
+{
+	struct hs_backend_sequence *s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	int rc = hs_pass_init(&s->pass, m, HS_STEP_TOKENS_MAX, max_tokens);
+	if (rc == 0)
+		rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens);
+	if (rc == 0 && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m->w), sizeof *s->logits)))
+		rc = -ENOMEM;
+	s->pass.m = m;
+	s->max_tokens = max_tokens;
+	if (rc < 0) {
+		hs_cpu_sequence_destroy(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void hs_cpu_sequence_destroy(struct hs_backend_sequence *s)
+{
+	if (!s)
+		return;
+	const struct hs_weights *w = s->pass.m->w;
+	hs_cache_finish(&s->cache, w->hyper.n_layers);
+	hs_pass_finish(&s->pass);
+	if (s->logits)
+		explicit_bzero(s->logits, HS_LOGITS_MAX * vocab_stride(w) * sizeof *s->logits);
+	free(s->logits);
+	free(s);
+}
+
+void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
+{
+	hs_cache_wipe(&s->cache, s->pass.m->w->hyper.n_layers, from, to);
+}
+
+void hs_cpu_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n)
+{
+	hs_cache_copy(&s->cache, &from->cache, s->pass.m->w->hyper.n_layers, n);
+}
+
+/* n tokens of s, the first at `position`, join the pass. */
+static void add_tokens(struct pass *p, struct hs_backend_sequence *s, uint32_t position, uint32_t n)
+{
+	for (uint32_t t = 0; t < n; t += ATTEND_TOKENS)
+		p->views[p->n_views++] = (struct view){.cache = &s->cache,
+						       .token = p->n + t,
+						       .end = p->n + HS_MIN(t + ATTEND_TOKENS, n),
+						       .origin = position - p->n};
+	for (uint32_t t = 0; t < n; t++, p->n++) {
+		p->positions[p->n] = position + t;
+		p->caches[p->n] = &s->cache;
+	}
+}
+
+/* How many of the tokens that are left go next: those whose logits may be wanted stay together. */
+static uint32_t turn_of(uint32_t left)
+{
+	if (left > HS_STEP_TOKENS_MAX && left < HS_STEP_TOKENS_MAX + HS_LOGITS_MAX)
+		return left - HS_LOGITS_MAX;
+	return HS_MIN(left, HS_STEP_TOKENS_MAX);
+}
+
+/* Logits of the last tokens of each step, in the host's memory; the other steps' sequences get copies. */
+static bool run_head(struct hs_backend_sequence *host, struct hs_backend_step *steps, uint32_t n_steps)
+{
+	struct pass *p = &host->pass;
+	const struct hs_weights *w = p->m->w;
+	size_t embd = embd_stride(&w->hyper), stride = vocab_stride(w);
+	uint32_t rows = 0, token = p->n; /* of a step that was cut, only the last tokens are here */
+	for (uint32_t i = n_steps; i-- > 0;)
+		token -= HS_MIN(steps[i].n, p->n);
+	for (uint32_t i = 0; i < n_steps; i++) {
+		uint32_t here = HS_MIN(steps[i].n, p->n);
+		for (uint32_t k = 0; k < steps[i].n_logits; k++, rows++)
+			p->m->kernels->normalise(w->arch->norm, p->x + (token + here - steps[i].n_logits + k) * embd,
+						 floats_of(w->final_norm.weight), floats_of(w->final_norm.bias), w->hyper.eps,
+						 w->hyper.n_embd, p->normed + rows * embd);
+		token += here;
+	}
+	if (rows == 0)
+		return true;
+	if (!hs_pass_multiply(p, &p->m->head, p->normed, rows, host->logits, stride))
+		return false;
+	for (size_t i = 0; i < rows * stride && w->arch->has & HS_F_LOGIT_SCALE; i++)
+		host->logits[i] *= w->hyper.logit_scale;
+	if (w->hyper.final_cap > 0)
+		p->m->kernels->cap(host->logits, rows * stride, w->hyper.final_cap);
+	float *row = host->logits;
+	for (uint32_t i = 0; i < n_steps; row += steps[i++].n_logits * stride) {
+		steps[i].logits = row;
+		steps[i].logits_stride = stride;
+		if (steps[i].s == host)
+			continue;
+		memcpy(steps[i].s->logits, row, steps[i].n_logits * stride * sizeof *row);
+		steps[i].logits = steps[i].s->logits;
+	}
+	return true;
+}
+
+int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y)
+{
+	struct hs_backend_sequence *host = steps[0].s;
+	for (uint32_t i = 1; i < n_steps; i++)
+		if (steps[i].s->max_tokens > host->max_tokens)
+			host = steps[i].s;
+	struct pass *p = &host->pass;
+	int32_t ids[HS_STEP_TOKENS_MAX];
+	p->y = y;
+	for (uint32_t at = 0; at < steps[0].n; at += p->n) { /* only a step alone takes more than one turn */
+		p->n = p->n_views = 0;
+		for (uint32_t i = 0; i < n_steps; i++) {
+			uint32_t n = turn_of(steps[i].n - at);
+			memcpy(ids + p->n, steps[i].ids + at, n * sizeof *ids);
+			add_tokens(p, steps[i].s, steps[i].position + at, n);
+		}
+		hs_pass_embed(p, ids, p->positions);
+		if (!hs_pass_layers(p, true))
+			return -ECANCELED;
+	}
+	bool done = run_head(host, steps, n_steps);
+	explicit_bzero(ids, sizeof ids);
+	return done ? 0 : -ECANCELED;
+}
