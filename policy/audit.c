@@ -30,6 +30,7 @@ struct hs_audit {
 	struct hs_trail_header header;
 	struct keys *keys; /* sodium_malloc */
 	uint64_t size;     /* of the good log */
+	uint64_t reserved; /* up to where disk space is held */
 	uint64_t generation;
 	struct hs_audit_head head;
 	int64_t clock_high;
@@ -260,6 +261,20 @@ static int check_log(struct hs_audit *a, int dirfd, const char *name, const char
 	return rc;
 }
 
+/*
+ * Hold disk space behind the end, without moving the end: on a disk that others filled the log still records. Where it
+ * cannot be had, the log grows as long as it can.
+ */
+static void reserve(struct hs_audit *a)
+{
+	if (a->reserved >= a->size + HS_AUDIT_RESERVE / 2)
+		return;
+	if (fallocate(a->fd, FALLOC_FL_KEEP_SIZE, (off_t)a->size, HS_AUDIT_RESERVE) == 0)
+		a->reserved = a->size + HS_AUDIT_RESERVE;
+	else if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EPERM)
+		a->reserved = UINT64_MAX; /* never: not asked for again */
+}
+
 /* Cut what a crash left of a record that nobody was told of, and say so in the log. */
 static int cut(struct hs_audit *a, uint64_t torn, int64_t now_ms, struct hs_err *err)
 {
@@ -305,6 +320,8 @@ int hs_audit_open(int dirfd, const char *name, const char *tenant, const uint8_t
 		rc = check_log(a, dirfd, name, tenant, witnesses, n_witnesses, &torn, err);
 	if (!rc && torn)
 		rc = cut(a, torn, now_ms, err);
+	if (!rc)
+		reserve(a);
 	if (rc) {
 		hs_audit_close(a);
 		return rc;
@@ -374,6 +391,7 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 	memcpy(m.chain, chain, sizeof(m.chain));
 	int rc = write_at(a->fd, a->size, a->record.data, a->record.len);
 	if (rc) {
+		a->reserved = HS_MIN(a->reserved, a->size); /* cutting gives it back */
 		if (ftruncate(a->fd, (off_t)a->size) < 0)
 			return failed_for_good(a, err, "truncate");
 		return hs_fail(err, -rc, "audit.full", HS_N_("The audit log cannot grow, so nothing is answered; free some space."),
@@ -390,6 +408,7 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 	a->commit_high = HS_MAX(a->commit_high, r->commit_seq);
 	a->head = (struct hs_audit_head){.seq = r->seq, .time = r->time};
 	memcpy(a->head.chain, chain, sizeof(a->head.chain));
+	reserve(a);
 	return 0;
 }
 

@@ -10,6 +10,8 @@
  * and clock in two alternating authenticated slots. With it, a tail that a crash tore (never acknowledged: cut, and a
  * record tells of the cut) is told from a log that someone shortened or changed (refused, for a person to look at).
  *
+ * Disk space for what follows is held ahead, where the file system can: HS_AUDIT_RESERVE, renewed when half of it is used.
+ *
  * One process: the file is locked. Where several threads use an open log, each call on it (but hs_audit_close) is made
  * between hs_audit_lock and hs_audit_unlock; what is read and written between the two belongs together.
  */
@@ -30,6 +32,7 @@
 #define HS_AUDIT_SIGNATURE_LEN 64
 #define HS_AUDIT_TENANT_MAX 64
 #define HS_AUDIT_RECORD_MAX (256u * 1024u) /* a whole record, framing included */
+#define HS_AUDIT_RESERVE (8u * 1024u * 1024u) /* disk space held behind the log's end: some thousand searches on a full disk */
 #define HS_AUDIT_CHUNKS_MAX 1024
 #define HS_AUDIT_QUERY_MAX (64u * 1024u)
 

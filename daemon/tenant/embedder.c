@@ -8,6 +8,7 @@
 #include "daemon/tenant/infer_client.h"
 
 #define RETRY_MS 5000
+#define RETRY_FULL_MS 60000 /* where the disk is nearly full */
 #define BATCH_DEADLINE_MS (10 * 60 * 1000LL)
 
 /*
@@ -55,7 +56,7 @@ static void fail(struct hs_embedder *e, int rc)
 		hs_log("vectors: %s: %s", e->err.code, strerror(-rc));
 	e->kicked = false;
 	rest(e);
-	(void)uv_timer_start(&e->retry, on_retry, RETRY_MS, 0); /* cannot fail with a callback */
+	(void)uv_timer_start(&e->retry, on_retry, rc == -ENOSPC ? RETRY_FULL_MS : RETRY_MS, 0); /* cannot fail with a callback */
 }
 
 static void push(struct hs_embedder *e, enum state state, void (*run)(struct hs_job *, void *), void (*done)(struct hs_job *))
@@ -72,7 +73,9 @@ static void run_list(struct hs_job *job, void *context)
 {
 	struct hs_embedder *e = HS_CONTAINER_OF(job, struct hs_embedder, job);
 	struct hs_store *s = e->tenant->store;
-	e->rc = hs_store_begin(s, &e->err);
+	e->rc = hs_tenant_room(e->tenant, 0, &e->err); /* before infer works for nothing */
+	if (e->rc == 0)
+		e->rc = hs_store_begin(s, &e->err);
 	if (e->rc < 0)
 		return;
 	e->rc = hs_store_use_model(s, e->model, e->model_dimensions, &e->err);

@@ -21,6 +21,14 @@
 
 #define RETRY_MS 5000
 
+/*
+ * Disk space that a document takes until it is indexed, in multiples: of the submission when it is accepted (its row, in the
+ * write-ahead log and in the database), then of the document (the blob) and of its text (blob, rows, words, both again in the log).
+ */
+#define ROOM_ACCEPTED 3
+#define ROOM_ORIGINAL 2
+#define ROOM_TEXT 6
+
 enum state { IDLE, BEGINNING, EXTRACTING, FINISHING };
 
 struct hs_intake {
@@ -90,6 +98,8 @@ int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs
 		rc = hs_manifest_open(signed_manifest, manifest_len, &m, err);
 	if (rc == 0)
 		rc = hs_manifest_check(&m, &i->tenant->id, now, err);
+	if (rc == 0 && m.operation == HS_MANIFEST_PUT) /* what is deleted needs little, and is never refused for want of room */
+		rc = hs_tenant_room(i->tenant, ROOM_ACCEPTED * (uint64_t)len, err);
 	if (rc == 0)
 		rc = hs_sender_by_key(db, m.sender, &sender, err);
 	if (rc < 0)
@@ -222,6 +232,7 @@ static void run_begin(struct hs_job *job, void *context)
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
 	struct hs_store *s = i->tenant->store;
 	HS_BUF_AUTO detail = HS_BUF_INIT;
+	bool room = hs_tenant_room(i->tenant, 0, NULL) == 0; /* without it only deletions go on; the others wait unbegun */
 	i->taken = i->ended = i->refused = false;
 	count_open(i);
 	i->rc = hs_store_begin(s, &i->err);
@@ -229,7 +240,7 @@ static void run_begin(struct hs_job *job, void *context)
 		return;
 	i->rc = free_stranded(i);
 	if (i->rc == 0)
-		i->rc = hs_store_job_begin(hs_store_db(s), NULL, hs_now_ms(), &i->row, &detail, &i->err);
+		i->rc = hs_store_job_begin(hs_store_db(s), room ? NULL : "delete", hs_now_ms(), &i->row, &detail, &i->err);
 	bool none = i->rc == -ENOENT;
 	if (none)
 		i->rc = 0;
@@ -369,6 +380,8 @@ static int index_document(struct hs_intake *i)
 		const struct hs_chunk_options options = {.title = choose_title(i, &d, title, sizeof title)};
 		rc = hs_chunk(&d, &options, &chunks, &i->err);
 	}
+	if (rc == 0)
+		rc = hs_tenant_room(i->tenant, ROOM_ORIGINAL * (uint64_t)i->payload.content_len + ROOM_TEXT * (uint64_t)d.len, &i->err);
 	if (rc == 0)
 		rc = hs_store_begin(s, &i->err);
 	if (rc == 0) {

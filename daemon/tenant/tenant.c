@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -216,18 +217,32 @@ void hs_tenant_close(struct hs_tenant *t)
 	hs_close(&t->owner_lock);
 }
 
+int hs_tenant_room(struct hs_tenant *t, uint64_t bytes, struct hs_err *err)
+{
+	struct statvfs st;
+	if (fstatvfs(t->dir, &st) < 0)
+		return hs_fail_errno(err, -errno, "tenant.folder", t->path);
+	uint64_t there = (uint64_t)st.f_bavail * st.f_frsize, needed = HS_TENANT_FREE_FLOOR + bytes;
+	__atomic_store_n(&t->disk_low, there < HS_TENANT_FREE_FLOOR, __ATOMIC_RELAXED);
+	if (there >= needed)
+		return 0;
+	return hs_fail(err, ENOSPC, "tenant.disk_low",
+		       HS_N_("The disk is nearly full, so no documents are taken in. Make room where the state directory lies."),
+		       "%llu MiB free, %llu MiB needed", (unsigned long long)(there >> 20), (unsigned long long)(needed >> 20));
+}
+
 json_t *hs_tenant_status(struct hs_tenant *t)
 {
 	struct hs_store_progress p;
 	hs_store_progress(t->store, &p);
 	const struct hs_infer_models *m = hs_infer_client_models(t->infer);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "id", t->id.s, "name", t->name,
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s}", "id", t->id.s, "name", t->name,
 			 "tag", t->tag, "recipient", t->recipient, "documents", (json_int_t)p.documents, "chunks",
 			 (json_int_t)p.chunks, "vectors", (json_int_t)p.vectors, "index_bytes", (json_int_t)p.memory, "dirty",
 			 (json_int_t)p.dirty, "waiting_jobs", (json_int_t)hs_intake_open(t->intake), "failed_jobs",
 			 (json_int_t)hs_intake_failed(t->intake), "waiting_reads", (json_int_t)hs_worker_waiting(t->readers),
-			 "waiting_writes", (json_int_t)hs_worker_waiting(t->writer), "generator", m->generator, "embedder",
-			 m->embedder);
+			 "waiting_writes", (json_int_t)hs_worker_waiting(t->writer), "disk_low",
+			 (int)__atomic_load_n(&t->disk_low, __ATOMIC_RELAXED), "generator", m->generator, "embedder", m->embedder);
 }
 
 char *hs_tenant_credential_format(const struct hs_tenant *t, struct hs_arena *arena, const struct hs_credential *c)

@@ -35,6 +35,8 @@
 #define HS_TENANT_UPLOADS_MAX 8 /* submissions whose bodies are in memory; beyond it 429 */
 #define HS_TENANT_BODY_BYTES_MAX (64u * 1024u * 1024u) /* of all other bodies in memory; beyond it 429 */
 
+#define HS_TENANT_FREE_FLOOR (64u * 1024u * 1024u) /* bytes free on the disk; below it nothing is taken in or indexed */
+
 #define HS_TENANT_DB "index.db"
 #define HS_TENANT_AUDIT "audit.log"
 #define HS_TENANT_HEAD "audit.log.head" /* signed: policy/head.h */
@@ -93,6 +95,7 @@ struct hs_tenant {
 	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];
 	unsigned uploads;
 	size_t body_bytes;
+	bool disk_low; /* atomic: hs_tenant_room said no last time */
 };
 
 /*
@@ -103,6 +106,9 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 
 /* Finish the workers' jobs, close, wipe the keys: safe on what is half open, and twice. The loop must run on. */
 void hs_tenant_close(struct hs_tenant *t);
+
+/* Is there room for so many bytes above the floor? -ENOSPC "tenant.disk_low". Blocks; any thread but the loop's. */
+int hs_tenant_room(struct hs_tenant *t, uint64_t bytes, struct hs_err *err) HS_MUST_CHECK;
 
 /* What `hisho status` shows of a tenant: counts and states, no content. Loop thread. NULL out of memory. */
 json_t *hs_tenant_status(struct hs_tenant *t);

@@ -32,7 +32,10 @@ static void run(struct hs_job *job, void *context)
 	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
 	struct hs_tenant *t = u->tenant;
 	struct hs_store_progress p;
-	u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
+	if (hs_tenant_room(t, 0, NULL) == 0) /* merging writes before it frees */
+		u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
+	else
+		u->rc = 0;
 	if (u->rc == 0 && !u->more)
 		u->rc = hs_conversations_expire(t->store, hs_now_ms() - HS_CONVERSATIONS_KEPT_MS, &u->more, &u->err);
 	hs_store_progress(t->store, &p);

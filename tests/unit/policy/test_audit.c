@@ -584,6 +584,44 @@ static void entries_over_their_limits_are_refused(void **state)
 	assert_int_equal(x.last.query_len, HS_AUDIT_QUERY_MAX);
 }
 
+/* Bytes of disk space that the log holds behind its end. */
+static int64_t held(struct world *w)
+{
+	struct stat st;
+	assert_int_equal(fstatat(w->dir, "log", &st, 0), 0);
+	return (int64_t)st.st_blocks * 512 - st.st_size;
+}
+
+static void disk_space_is_held_behind_the_end(void **state)
+{
+	struct world *w = *state;
+	static char question[HS_AUDIT_QUERY_MAX];
+	int probe = openat(w->dir, "log", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fallocate(probe, FALLOC_FL_KEEP_SIZE, 0, 4096) < 0 && errno == EOPNOTSUPP) {
+		print_message("skipped: this file system holds no space\n");
+		close(probe);
+		skip();
+	}
+	close(probe);
+	(void)unlinkat(w->dir, "log", 0);
+	struct hs_audit *a = must_open(w);
+	assert_true(held(w) >= HS_AUDIT_RESERVE - 4096);
+	memset(question, 'q', sizeof(question));
+	struct hs_audit_entry e = entry("ask");
+	e.query = question;
+	e.query_len = sizeof(question);
+	e.keep_query = true;
+	struct stat st = {0};
+	for (int i = 0; st.st_size < (off_t)HS_AUDIT_RESERVE; i++) { /* more than was held at first */
+		assert_true(i < 1000);
+		assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+		assert_true(held(w) >= HS_AUDIT_RESERVE / 2 - 4096);
+		assert_int_equal(fstatat(w->dir, "log", &st, 0), 0);
+	}
+	hs_audit_close(a);
+	hs_audit_close(must_open(w)); /* space is not content: nothing lies behind the last record */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -601,6 +639,7 @@ int main(void)
 		TEST(a_full_disk_refuses_and_recovers),
 		TEST(a_mark_that_cannot_be_written_is_final),
 		TEST(entries_over_their_limits_are_refused),
+		TEST(disk_space_is_held_behind_the_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
