@@ -29,8 +29,8 @@ int hs_fd_write_all(int fd, const void *data, size_t n) HS_MUST_CHECK;
 int hs_file_replace(int dirfd, const char *path, const void *data, size_t n, mode_t mode) HS_MUST_CHECK;
 
 /*
- * Is it a name under which hs_file_replace writes `of` (NULL: of any file) before the rename? What a crash left under such a name is
- * nobody's, once nobody replaces the file any more.
+ * Is it a name under which hs_file_replace writes `of` (NULL: any file) before the rename? What a crash left under such a name
+ * is nobody's, once nobody replaces the file any more.
  */
 bool hs_file_is_temporary(const char *name, const char *of);
 

@@ -68,7 +68,7 @@ int hs_store_allocate(struct hs_store *s, uint32_t class_id, uint32_t n, uint32_
 /* segment.c: what the open transaction built becomes a segment; segments merge. */
 int hs_store_flush(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_merge(struct hs_store *s, uint64_t max_bytes, bool *ret_merged, struct hs_err *err) HS_MUST_CHECK;
-int hs_store_rewrite_dead(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
+int hs_store_rewrite_dead(struct hs_store *s, uint32_t max_segments, bool *ret_any, struct hs_err *err) HS_MUST_CHECK;
 
 /* place.c: tokenise and index one chunk at an ordinal: postings and FTS5. */
 struct hs_placed {

@@ -134,10 +134,11 @@ static bool holds_dead(const struct hs_index *x, const struct hs_segment *segmen
 	return false;
 }
 
-int hs_store_rewrite_dead(struct hs_store *s, struct hs_err *err)
+int hs_store_rewrite_dead(struct hs_store *s, uint32_t max_segments, bool *ret_any, struct hs_err *err)
 {
+	*ret_any = false;
 	/* Rewriting appends: the segments that were there before stand first, and drop out one by one. */
-	for (uint32_t left = s->work->n_segments, i = 0; left > 0; left--) {
+	for (uint32_t left = s->work->n_segments, i = 0; left > 0 && max_segments > 0; left--) {
 		const struct hs_segment *part = s->work->segments[i];
 		int rc;
 
@@ -148,6 +149,8 @@ int hs_store_rewrite_dead(struct hs_store *s, struct hs_err *err)
 		rc = merge_parts(s, &part, 1, part->level, err);
 		if (rc < 0)
 			return rc;
+		*ret_any = true;
+		max_segments--;
 	}
 	return 0;
 }

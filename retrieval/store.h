@@ -115,7 +115,7 @@ int hs_store_by_source(struct hs_store *s, const char *sender, const char *sourc
 
 /*
  * Work behind, each in transactions of its own (none may be open): merge postings, move reclassified documents' entries,
- * hide expired documents for good. *ret_more: there is more to do.
+ * hide expired documents for good; take the words of what was deleted out of one segment. *ret_more: there is more to do.
  */
 int hs_store_maintain(struct hs_store *s, int64_t now_ms, bool *ret_more, struct hs_err *err) HS_MUST_CHECK;
 

@@ -250,7 +250,7 @@ static int other_models(struct hs_store *s, bool *ret, struct hs_err *err)
 
 int hs_store_maintain(struct hs_store *s, int64_t now_ms, bool *ret_more, struct hs_err *err)
 {
-	bool more = false, merged = false, others = false;
+	bool more = false, merged = false, others = false, rewritten = false;
 	int rc = expire_some(s, now_ms, &more, err);
 
 	if (rc == 0)
@@ -264,12 +264,15 @@ int hs_store_maintain(struct hs_store *s, int64_t now_ms, bool *ret_more, struct
 	if (rc < 0)
 		return rc;
 	rc = hs_store_merge(s, HS_SEGMENT_BYTES_MAX, &merged, err);
-	if (rc == 0 && merged)
+	/* One a step, so that other work comes in between: a purge then finds little or nothing to rewrite. */
+	if (rc == 0 && !more && !merged && s->dirty > 0)
+		rc = hs_store_rewrite_dead(s, 1, &rewritten, err);
+	if (rc == 0 && (merged || rewritten))
 		rc = hs_store_commit(s, err);
 	else
 		hs_store_rollback(s);
 	if (rc == 0)
-		*ret_more = more || merged;
+		*ret_more = more || merged || rewritten;
 	return rc;
 }
 
@@ -352,6 +355,7 @@ int hs_store_purge(struct hs_store *s, int64_t keep_since, void (*forget)(void *
 		   struct hs_err *err)
 {
 	struct blobs blobs = {0};
+	bool rewritten;
 	int rc = hs_store_begin(s, err);
 
 	if (rc < 0)
@@ -360,7 +364,7 @@ int hs_store_purge(struct hs_store *s, int64_t keep_since, void (*forget)(void *
 	if (rc == 0)
 		rc = purge_rows(s, keep_since, &blobs, err);
 	if (rc == 0)
-		rc = hs_store_rewrite_dead(s, err);
+		rc = hs_store_rewrite_dead(s, UINT32_MAX, &rewritten, err);
 	if (rc == 0)
 		rc = free_extents(s, err);
 	if (rc == 0) {

@@ -1,6 +1,6 @@
 /*
- * Upkeep: sweeping what a crash left, merging postings, moving reclassified documents' entries, and removing what deletions left, on the
- * writer between other work. A deletion holds at once; its words and blobs are gone within HS_UPKEEP_MS. Loop thread.
+ * Upkeep: sweeping what a crash left, merging postings, moving reclassified documents' entries, and removing what deletions left,
+ * on the writer between other work. A deletion holds at once; its words and blobs are gone within HS_UPKEEP_MS. Loop thread.
  */
 #ifndef HISHO_DAEMON_TENANT_UPKEEP_H
 #define HISHO_DAEMON_TENANT_UPKEEP_H

@@ -1,5 +1,6 @@
 #include "daemon/tenant/sweep.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,14 +32,23 @@ static int setup(void **state)
 	       sqlite3_exec(w.db, "CREATE TABLE blobs(public TEXT UNIQUE)", NULL, NULL, NULL);
 }
 
+static void empty(int dir)
+{
+	DIR *listing = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	for (struct dirent *e; listing && (e = readdir(listing));)
+		(void)unlinkat(dir, e->d_name, 0); /* "." and ".." stay */
+	(void)closedir(listing);
+}
+
 static int teardown(void **state)
 {
-	char command[80];
 	(void)sqlite3_close(w.db);
+	empty(w.blobs);
 	hs_close(&w.blobs);
+	(void)unlinkat(w.dir, "blobs", AT_REMOVEDIR);
+	empty(w.dir);
 	hs_close(&w.dir);
-	(void)snprintf(command, sizeof command, "rm -r %s", w.path);
-	return system(command);
+	return rmdir(w.path);
 }
 
 static void touch(int dir, const char *name)

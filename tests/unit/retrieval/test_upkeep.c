@@ -112,6 +112,32 @@ static void test_upkeep_that_fails_anywhere_loses_nothing(void **state)
 	assert_int_equal(fixture_count(f, "suzuki", HS_SEARCH_PHRASE, "偶数"), 10);
 }
 
+/* The words of what was deleted leave one segment a step; the purge that follows changes nothing that is found. */
+static void test_the_dead_leave_segment_by_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_id ids[5];
+	bool more = true;
+	unsigned steps = 0;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	for (int i = 0; i < 5; i++) /* a segment a transaction, too few to merge */
+		ids[i] = fixture_put(f, f->notices, "題", "消える文書である。");
+	must(hs_store_begin(f->store, err));
+	for (int i = 0; i < 3; i++)
+		must(hs_store_delete(f->store, &ids[i], T0, err));
+	must(hs_store_commit(f->store, err));
+	for (; more; steps++) {
+		must(hs_store_maintain(f->store, T0, &more, err));
+		assert_int_equal(fixture_count(f, "suzuki", HS_SEARCH_LEXICAL, "消える文書"), 2);
+	}
+	assert_int_equal(steps, 4); /* three segments, and the step that finds no more */
+	must(hs_store_purge(f->store, 0, NULL, NULL, err));
+	assert_int_equal(fixture_count(f, "suzuki", HS_SEARCH_LEXICAL, "消える文書"), 2);
+	fixture_reopen(f);
+	assert_int_equal(fixture_count(f, "suzuki", HS_SEARCH_LEXICAL, "消える文書"), 2);
+}
+
 /* --- kills --- */
 
 /* In a child: put documents and tell of each that was acknowledged, until killed. */
@@ -222,6 +248,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup_sealed, fixture_teardown)
 		T(test_a_transaction_that_fails_anywhere_changes_nothing),
 		T(test_upkeep_that_fails_anywhere_loses_nothing),
+		T(test_the_dead_leave_segment_by_segment),
 		T(test_what_was_acknowledged_survives_kills),
 		T(test_no_word_lies_in_the_clear),
 #undef T
