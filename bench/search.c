@@ -136,6 +136,17 @@ static int embed(struct scratch *s, uint64_t *seed, struct hs_err *err)
 	return rc;
 }
 
+/* As the service's upkeep does behind the intake: segments that are too large to merge inside a transaction. */
+static int settle(struct scratch *s, struct hs_err *err)
+{
+	bool more = true;
+	int rc = 0;
+
+	while (rc == 0 && more)
+		rc = hs_store_maintain(s->store, hs_now_ms(), &more, err);
+	return rc;
+}
+
 static int fill(struct scratch *s, unsigned classes, struct hs_err *err)
 {
 	uint64_t seed = 1;
@@ -152,7 +163,9 @@ static int fill(struct scratch *s, unsigned classes, struct hs_err *err)
 	}
 	if (rc == 0)
 		rc = hs_store_commit(s->store, err);
-	return rc < 0 ? rc : embed(s, &seed, err);
+	if (rc == 0)
+		rc = embed(s, &seed, err);
+	return rc < 0 ? rc : settle(s, err);
 }
 
 static int open_scratch(struct scratch *s, struct hs_err *err)
