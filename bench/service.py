@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""What a real appliance costs and how soon it speaks: memory of five open tenants before models, files filed a second, the
-first event of an answer. Prints figures, judges nothing.
+"""What a real appliance costs and how soon it speaks: memory of five open tenants before models, files filed a second, ingest
+against `mecab -Owakati` over the same files, the first event of an answer. Prints figures, judges nothing.
 
-usage: HISHO_BUILD=build bench/service.py      (HISHO_DEMO_GENERATOR, HISHO_DEMO_EMBEDDER: model files, for the answer's part)
+usage: HISHO_BUILD=build bench/service.py [PART...]      memory, files, mecab, answers (all)
+HISHO_DEMO_GENERATOR, HISHO_DEMO_EMBEDDER: model files, for the answer's part. HISHO_BENCH_CORPUS: a BEIR folder whose texts make the
+files of 20 kB; without it those of the demo do, again and again.
 """
 import json
 import os
 import pathlib
+import random
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +21,7 @@ from appliance import ROOT, Appliance, wait_for  # noqa: E402
 DEMO = ROOT / "docs" / "demo" / "tokai"
 QUESTION = "試用期間は何か月ですか。"
 FILES = 600
+LARGE_FILES, LARGE_BYTES = 150, 20000
 
 
 def proportional_kilobytes(pid):
@@ -42,33 +47,87 @@ def first_event_ms(a, token, hold=0):
     return ms
 
 
+def sentences():
+    """Real sentences, in an order that is the same each time."""
+    corpus = os.environ.get("HISHO_BENCH_CORPUS")
+    if corpus:
+        with open(pathlib.Path(corpus) / "corpus.jsonl", encoding="utf-8") as lines:
+            texts = [json.loads(line)["text"] for line in lines]
+    else:
+        texts = [path.read_text() for path in sorted((ROOT / "docs" / "demo").rglob("*")) if path.suffix in (".txt", ".md")]
+    found = [sentence.strip() + "。" for text in texts for sentence in text.replace("\n", "").split("。") if sentence.strip()]
+    random.Random(1).shuffle(found)
+    return found
+
+
+def write_large(folder):
+    pool, at, paths = sentences(), 0, []
+    folder.mkdir()
+    for i in range(LARGE_FILES):
+        lines, size = [], 0
+        while size < LARGE_BYTES:
+            lines.append(pool[at % len(pool)])
+            size += len(lines[-1].encode()) + 1
+            at += 1
+        paths.append(folder / f"{i}.txt")
+        paths[-1].write_text("\n".join(lines) + "\n")
+    return paths
+
+
+def against_mecab(a):
+    """mecab, ingest, mecab: what else the machine does weighs on both. mecab reads one file only, so it gets all in one."""
+    paths = write_large(a.dir / "large")
+    joined = a.dir / "joined.txt"
+    joined.write_bytes(b"".join(path.read_bytes() for path in paths))
+    megabytes = sum(path.stat().st_size for path in paths) / 1e6
+
+    def mecab():
+        began = time.monotonic()
+        subprocess.run(["mecab", "-Owakati", "-o", "/dev/null", joined], check=True)
+        return time.monotonic() - began
+
+    before = mecab()
+    began = time.monotonic()
+    a.ingest("t0", a.dir / "large", args=("--collection", "規程", "--level", "社外秘"))
+    ours = time.monotonic() - began
+    peer = (before + mecab()) / 2
+    print(f"ingest, {len(paths)} files of 20 kB, sealed, filed and found by words: {megabytes / ours:.2f} MB/s; "
+          f"mecab -Owakati: {megabytes / peer:.2f} MB/s; ratio {peer / ours:.2f}")
+
+
 def spread(values):
     values = sorted(values)
     return f"median {values[len(values) // 2]:.1f}, slowest {values[-1]:.1f}"
 
 
-named = {kind: os.environ.get(f"HISHO_DEMO_{kind.upper()}") for kind in ("generator", "embedder")}
-policy = (DEMO / "policy.yaml").read_text()
-with Appliance() as a:
-    for i in range(5):
-        a.add_tenant(f"t{i}", policy)
-        a.ingest(f"t{i}", DEMO / "documents")
-        a.search(f"t{i}", "tanaka", QUESTION)
-    total = sum(map(proportional_kilobytes, [a.process.pid, *a.pids()]))
-    print(f"memory, 5 open tenants, no models: {total / 1024:.0f} MiB (sum of Pss)")
-    folder = a.dir / "many"
-    folder.mkdir()
-    for i in range(FILES):
-        (folder / f"{i}.txt").write_text(f"文書{i}番。" + "旅費規程に基づき、出張の宿泊料は一泊につき一万二千円を上限とする。" * 9)
-    began = time.monotonic()
-    a.ingest("t0", folder, args=("--collection", "規程", "--level", "社外秘"))
-    print(f"ingest, {FILES} files of 1 kB, sealed, filed and found by words: {FILES / (time.monotonic() - began):.0f} files/s")
-    token = a.token("t0", "tanaka")
-    print("first event, no models, ms:", spread([first_event_ms(a, token) for _ in range(20)]))
+def without_models(parts):
+    with Appliance() as a:
+        policy = (DEMO / "policy.yaml").read_text()
+        for i in range(5 if "memory" in parts else 1):
+            a.add_tenant(f"t{i}", policy)
+            a.ingest(f"t{i}", DEMO / "documents")
+            a.search(f"t{i}", "tanaka", QUESTION)
+        if "memory" in parts:
+            total = sum(map(proportional_kilobytes, [a.process.pid, *a.pids()]))
+            print(f"memory, 5 open tenants, no models: {total / 1024:.0f} MiB (sum of Pss)")
+        if "files" in parts:
+            folder = a.dir / "many"
+            folder.mkdir()
+            for i in range(FILES):
+                (folder / f"{i}.txt").write_text(f"文書{i}番。" + "旅費規程に基づき、出張の宿泊料は一泊につき一万二千円を上限とする。" * 9)
+            began = time.monotonic()
+            a.ingest("t0", folder, args=("--collection", "規程", "--level", "社外秘"))
+            print(f"ingest, {FILES} files of 1 kB, sealed, filed and found by words: {FILES / (time.monotonic() - began):.0f} files/s")
+        if "mecab" in parts:
+            against_mecab(a)
+        if "answers" in parts:
+            token = a.token("t0", "tanaka")
+            print("first event, no models, ms:", spread([first_event_ms(a, token) for _ in range(20)]))
 
-if all(named.values()):
+
+def with_models(named):
     with Appliance(**{kind: pathlib.Path(file) for kind, file in named.items()}) as a:
-        a.add_tenant("t0", policy)
+        a.add_tenant("t0", (DEMO / "policy.yaml").read_text())
         a.ingest("t0", DEMO / "documents")
         wait_for("models and vectors", lambda: (lambda s: s["generator"] and s["vectors"] == s["chunks"])(
             json.loads(a.hisho("status", "--json", tenant="t0"))), 300)
@@ -86,3 +145,10 @@ if all(named.values()):
             beside.append(first_event_ms(a, token))
             other.join()
         print("first event, beside a running generation, ms:", spread(beside))
+
+
+PARTS = sys.argv[1:] or ["memory", "files", "mecab", "answers"]
+MODELS = {kind: os.environ.get(f"HISHO_DEMO_{kind.upper()}") for kind in ("generator", "embedder")}
+without_models(PARTS)
+if "answers" in PARTS and all(MODELS.values()):
+    with_models(MODELS)
