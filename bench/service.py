@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """What a real appliance costs and how soon it speaks: memory of five open tenants before models, files filed a second, ingest
-against `mecab -Owakati` over the same files, the first event of an answer. Prints figures, judges nothing.
+against `mecab -Owakati` over the same files, the first event of an answer, and how soon a disconnect frees the model. Prints figures, judges nothing.
 
 usage: HISHO_BUILD=build bench/service.py [PART...]      memory, files, mecab, answers (all)
 HISHO_DEMO_GENERATOR, HISHO_DEMO_EMBEDDER: model files, for the answer's part. HISHO_BENCH_CORPUS: a BEIR folder whose texts make the
 files of 20 kB; without it those of the demo do, again and again.
 """
+import http.client
 import json
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -95,6 +97,45 @@ def against_mecab(a):
           f"mecab -Owakati: {megabytes / peer:.2f} MB/s; ratio {peer / ours:.2f}")
 
 
+class AdminSocket(http.client.HTTPConnection):
+    """The admin API, without a program to start for each look."""
+
+    def __init__(self, path):
+        super().__init__("hisho")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self.path))
+
+
+def requests_in_infer(admin):
+    admin.request("GET", "/v1/status")
+    processes = json.loads(admin.getresponse().read())["processes"]
+    return next(p["detail"]["requests"] for p in processes if p["name"] == "hisho-infer")
+
+
+def freed_ms(a, token, after):
+    """Milliseconds from a client's leaving, so many seconds into its answer, until the model has nothing to do. A look costs some."""
+    admin = AdminSocket(a.state / "run" / "admin.sock")
+    c = a.connection()
+    body = json.dumps({"stream": True, "messages": [{"role": "user", "content": QUESTION}]})
+    c.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+    response = c.getresponse()
+    while requests_in_infer(admin) == 0:
+        pass
+    time.sleep(after)
+    assert requests_in_infer(admin) == 1, "the answer was over too soon"
+    began = time.monotonic()
+    response.close()
+    c.close()
+    while requests_in_infer(admin):
+        pass
+    ms = (time.monotonic() - began) * 1000
+    admin.close()
+    return ms
+
+
 def spread(values):
     values = sorted(values)
     return f"median {values[len(values) // 2]:.1f}, slowest {values[-1]:.1f}"
@@ -132,6 +173,8 @@ def with_models(named):
         wait_for("models and vectors", lambda: (lambda s: s["generator"] and s["vectors"] == s["chunks"])(
             json.loads(a.hisho("status", "--json", tenant="t0"))), 300)
         token = a.token("t0", "tanaka")
+        for when in (0, 0.3, 1):
+            print(f"model freed after a disconnect {when} s into an answer, ms:", spread([freed_ms(a, token, when) for _ in range(10)]))
         idle = []
         for _ in range(10):
             idle.append(first_event_ms(a, token))

@@ -33,6 +33,7 @@ struct hs_infer {
 	struct hs_compute *compute;
 	struct client *clients;
 	size_t n_clients, n_requests;
+	uint64_t n_generated, n_cancelled; /* ended so far: answers to their end; requests that were cancelled, of any kind */
 	bool loaded;
 };
 
@@ -134,6 +135,8 @@ static void on_ended(struct hs_infer_job *job, int rc)
 		at = &(*at)->next;
 	*at = r->next;
 	k->infer->n_requests--;
+	k->infer->n_cancelled += r->cancelled;
+	k->infer->n_generated += !r->cancelled && rc == 0 && !job->embeds;
 	hs_infer_job_destroy(job);
 	free(r);
 	if (k->wipe && !k->requests && k->channel) {
@@ -447,6 +450,7 @@ void hs_infer_destroy(struct hs_infer *s)
 
 int hs_infer_status(const struct hs_infer *s, struct hs_buf *out)
 {
-	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu", s->loaded ? "true" : "false", s->n_clients,
-			     s->n_requests);
+	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu",
+			     s->loaded ? "true" : "false", s->n_clients, s->n_requests, (unsigned long long)s->n_generated,
+			     (unsigned long long)s->n_cancelled);
 }

@@ -22,7 +22,7 @@ void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd);
 /* The models are there, or are known not to be: who asked for them is answered. */
 void hs_infer_loaded(struct hs_infer *s);
 
-/* Append "tenants":..,"jobs":.. (no braces). */
+/* Append "loaded":..,"requests":.. and what has ended (no braces). */
 int hs_infer_status(const struct hs_infer *s, struct hs_buf *out) HS_MUST_CHECK;
 
 #endif

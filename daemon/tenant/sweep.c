@@ -15,7 +15,7 @@
 #define TEMPORARY ".new" /* of a blob that is being written (crypto/blob.c) */
 
 struct hs_sweep {
-	DIR *dir, *blobs; /* NULL: read to its end */
+	DIR *blobs; /* NULL: read to its end */
 	unsigned removed;
 };
 
@@ -35,13 +35,12 @@ static void close_listing(DIR **listing)
 	*listing = NULL;
 }
 
-int hs_sweep_create(int dir, int blobs, struct hs_sweep **ret)
+int hs_sweep_create(int blobs, struct hs_sweep **ret)
 {
 	struct hs_sweep *s = calloc(1, sizeof *s);
 	if (!s)
 		return -ENOMEM;
-	s->dir = open_listing(dir);
-	s->blobs = s->dir ? open_listing(blobs) : NULL;
+	s->blobs = open_listing(blobs);
 	if (!s->blobs) {
 		int rc = -errno;
 		hs_sweep_destroy(s);
@@ -55,7 +54,6 @@ void hs_sweep_destroy(struct hs_sweep *s)
 {
 	if (!s)
 		return;
-	close_listing(&s->dir);
 	close_listing(&s->blobs);
 	free(s);
 }
@@ -81,6 +79,16 @@ static bool is_temporary(const char *name)
 	return false;
 }
 
+unsigned hs_sweep_folder(int dir)
+{
+	DIR *listing = open_listing(dir);
+	unsigned removed = 0;
+	for (struct dirent *e; listing && (e = readdir(listing));)
+		removed += is_temporary(e->d_name) && unlinkat(dir, e->d_name, 0) == 0;
+	close_listing(&listing);
+	return removed;
+}
+
 static bool is_blob_id(const char *name, size_t len)
 {
 	return len == HS_ID_LEN && hs_id_valid(name, len, "blb_");
@@ -94,9 +102,9 @@ static int has_row(sqlite3_stmt *st, const char *id, size_t len)
 	return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -EIO;
 }
 
-static void forget(struct hs_sweep *s, DIR *listing, const char *name)
+static void forget(struct hs_sweep *s, const char *name)
 {
-	if (unlinkat(dirfd(listing), name, 0) == 0)
+	if (unlinkat(dirfd(s->blobs), name, 0) == 0)
 		s->removed++;
 }
 
@@ -104,40 +112,29 @@ static int look_at_blob(struct hs_sweep *s, sqlite3_stmt *st, const char *name)
 {
 	size_t len = strlen(name);
 	if (len == HS_ID_LEN + sizeof TEMPORARY - 1 && strcmp(name + HS_ID_LEN, TEMPORARY) == 0 && is_blob_id(name, HS_ID_LEN)) {
-		forget(s, s->blobs, name);
+		forget(s, name);
 		return 0;
 	}
 	int known = is_blob_id(name, len) ? has_row(st, name, len) : 1;
 	if (known == 0)
-		forget(s, s->blobs, name);
+		forget(s, name);
 	return known < 0 ? known : 0;
-}
-
-/* The next name; NULL at the end, or where the folder cannot be read on. */
-static const char *next_name(DIR **listing)
-{
-	struct dirent *e = *listing ? readdir(*listing) : NULL;
-	if (!e)
-		close_listing(listing);
-	return e ? e->d_name : NULL;
 }
 
 int hs_sweep_step(struct hs_sweep *s, sqlite3 *db, bool *ret_more, struct hs_err *err)
 {
 	sqlite3_stmt *st = NULL;
-	const char *name;
 	int rc = sqlite3_prepare_v2(db, "SELECT 1 FROM blobs WHERE public = ?1", -1, &st, NULL) == SQLITE_OK ? 0 : -EIO;
-	for (unsigned looked = 0; rc == 0 && looked < HS_SWEEP_STEP && (s->dir || s->blobs); looked++) {
-		if ((name = next_name(&s->dir))) {
-			if (is_temporary(name))
-				forget(s, s->dir, name);
-		} else if ((name = next_name(&s->blobs))) {
-			rc = look_at_blob(s, st, name);
-		}
+	for (unsigned looked = 0; rc == 0 && looked < HS_SWEEP_STEP && s->blobs; looked++) {
+		struct dirent *e = readdir(s->blobs);
+		if (e)
+			rc = look_at_blob(s, st, e->d_name);
+		else /* the end, or the folder cannot be read on */
+			close_listing(&s->blobs);
 	}
 	(void)sqlite3_finalize(st); /* repeats an error that was told */
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "sweep.database", "blobs");
-	*ret_more = s->dir || s->blobs;
+	*ret_more = s->blobs != NULL;
 	return 0;
 }

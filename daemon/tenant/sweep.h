@@ -3,9 +3,9 @@
  * then stands in the database; a power cut between these leaves a temporary file, or a blob whose row was never committed: nobody
  * has its key, and nobody else removes it.
  *
- * All of these files are written on the writer thread, inside one job each. So between its jobs, where a sweep runs, a temporary
- * file is nobody's, and a blob without a row will never have one. Submissions that wait lie in the database with their jobs, not
- * here. A name that Hisho does not give is left alone.
+ * The folder's own files are swept before any thread runs. Blobs are written on the writer thread, inside one job each: between
+ * its jobs, where these steps run, a temporary blob is nobody's, and a blob without a row will never have one. Submissions that
+ * wait lie in the database with their jobs, not here. A name that Hisho does not give is left alone.
  */
 #ifndef HISHO_DAEMON_TENANT_SWEEP_H
 #define HISHO_DAEMON_TENANT_SWEEP_H
@@ -20,8 +20,11 @@
 
 struct hs_sweep;
 
-/* Begin at the beginning. The descriptors stay the caller's. -ENOMEM, or from the system. */
-int hs_sweep_create(int dir, int blobs, struct hs_sweep **ret) HS_MUST_CHECK;
+/* The folder's own temporary files, while nothing else writes there. Returns how many went; what cannot be read stays. */
+unsigned hs_sweep_folder(int dir);
+
+/* The blobs: begin at the beginning. The descriptor stays the caller's. -ENOMEM, or from the system. */
+int hs_sweep_create(int blobs, struct hs_sweep **ret) HS_MUST_CHECK;
 void hs_sweep_destroy(struct hs_sweep *s); /* takes NULL */
 
 /*

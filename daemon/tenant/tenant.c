@@ -15,6 +15,7 @@
 #include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/intake.h"
+#include "daemon/tenant/sweep.h"
 #include "policy/witness.h"
 #include "retrieval/jobs.h"
 
@@ -155,6 +156,8 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 	int rc = derive_keys(t, key);
 	if (rc == 0)
 		rc = open_folder(t, err);
+	if (rc == 0)
+		(void)hs_sweep_folder(t->dir); /* how many is nobody's concern */
 	if (rc == 0)
 		rc = create_db_where_missing(t, err);
 	if (rc == 0)

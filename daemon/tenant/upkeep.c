@@ -52,14 +52,14 @@ static void run_sweep(struct hs_job *job, void *context)
 {
 	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
 	struct hs_tenant *t = u->tenant;
-	u->rc = u->sweep ? 0 : hs_sweep_create(t->dir, t->blobs, &u->sweep);
+	u->rc = u->sweep ? 0 : hs_sweep_create(t->blobs, &u->sweep);
 	if (u->rc == 0)
 		u->rc = hs_sweep_step(u->sweep, hs_store_db(t->store), &u->more, &u->err);
 	else
 		(void)hs_fail_errno(&u->err, u->rc, "sweep.folder", t->path);
 	if (u->rc < 0 || !u->more) {
 		if (u->sweep && hs_sweep_removed(u->sweep) > 0)
-			hs_log("%u files that a crash left were removed", hs_sweep_removed(u->sweep));
+			hs_log("%u blobs that a crash left were removed", hs_sweep_removed(u->sweep));
 		hs_sweep_destroy(u->sweep);
 		u->sweep = NULL;
 	}
