@@ -200,8 +200,8 @@ static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 	struct turn t = {c, job};
 	int rc = 0;
 	if (!job->sequence)
-		rc = hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens,
-					&job->sequence);
+		rc =
+		    hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
 	if (rc == 0) {
 		uint32_t at = hs_sequence_len(job->sequence), left = (uint32_t)job->prompt.count - at;
 		uint32_t n = HS_MIN(left, another_decodes(c) ? HS_PREFILL_CHUNK_SHARED : HS_PREFILL_CHUNK);
@@ -229,6 +229,17 @@ static float logprob_of(const float *logits, uint32_t n, hs_tok_id id)
 	return logits[id] - most - (float)log(sum);
 }
 
+/* What a token adds to the text that is shown; a special token ends what is half spelt. */
+static int spell(struct hs_infer_job *job, const struct hs_chat *chat, const struct hs_tokenizer *tok, hs_tok_id id,
+		 struct hs_buf *text)
+{
+	HS_CLEANUP(hs_buf_wipe) struct hs_buf spelt = HS_BUF_INIT;
+	int rc = hs_tok_is_special(tok, id) ? hs_detok_flush(&job->detok, &spelt) : hs_detok_push(&job->detok, tok, id, &spelt);
+	if (rc == 0 && spelt.len && hs_shown_text(&job->shown, chat, spelt.data, spelt.len))
+		rc = hs_buf_append(text, spelt.data, spelt.len);
+	return rc;
+}
+
 /* One token: chosen from the logits that stand, told, and computed on. */
 static void run_decode(struct hs_compute *c, struct hs_infer_job *job)
 {
@@ -239,19 +250,18 @@ static void run_decode(struct hs_compute *c, struct hs_infer_job *job)
 	HS_CLEANUP(hs_buf_wipe) struct hs_buf text = HS_BUF_INIT;
 	uint64_t begin = hs_monotonic_us();
 	hs_tok_id id = hs_sample(&job->sampler, job->logits, n_vocab);
-	bool end = id < 0 || id == hs_tok_eos(tok) || id == m->chat.end || id == m->chat.begin || id == hs_tok_bos(tok);
-	int rc = 0;
+	int rc = spell(job, &m->chat, tok, id, &text);
+	bool end = hs_shown_token(&job->shown, &m->chat, tok, id);
 	if (!end) {
 		float logprob = logprob_of(job->logits, n_vocab, id);
 		job->done.least_logprob = job->n_decoded ? fminf(job->done.least_logprob, logprob) : logprob;
 		job->logprob_sum += logprob;
 		job->n_decoded++;
-		rc = hs_detok_push(&job->detok, tok, id, &text);
 	}
 	bool full = !end && job->n_decoded >= job->max_tokens;
 	if (rc == 0 && (end || full)) {
 		job->done.reason = end ? HS_DONE_END : HS_DONE_LENGTH;
-		rc = hs_detok_flush(&job->detok, &text);
+		rc = spell(job, &m->chat, tok, HS_TOK_NONE, &text);
 	}
 	if (rc == 0 && text.len)
 		rc = post_text(c, job, &text);

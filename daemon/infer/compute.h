@@ -39,6 +39,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	struct hs_tok_ids prompt;
 	struct hs_sampler sampler;
 	uint32_t max_tokens;
+	struct hs_shown shown;
 	/* Both are called on the loop thread. text: whole characters. ended: once; rc 0, -ECANCELED, or a failure. */
 	void (*text)(struct hs_infer_job *job, const char *text, size_t n);
 	void (*ended)(struct hs_infer_job *job, int rc);

@@ -58,6 +58,8 @@ static void on_loaded(void *arg)
 	struct process *p = arg;
 	if (p->stopping)
 		return;
+	if (p->models.generator.model && p->models.generator.chat.notice.num)
+		hs_log_err("chat template", &p->models.generator.chat.notice);
 	if (p->models.generator.model)
 		hs_log("%s: prefill %.0f tokens a second", p->models.generator.id, (double)p->models.generator.prefill_rate);
 	hs_infer_loaded(p->infer);

@@ -44,6 +44,18 @@ static void copy_text(const struct hs_gguf *g, const char *key, const char *othe
 		(void)snprintf(out, cap, "%s", otherwise); /* fits */
 }
 
+/* Does a prompt begin with bos? Where the file does not say: of the tokenisers that we have, SentencePiece ones do. */
+static bool adds_bos(const struct hs_gguf *g)
+{
+	static const char sentencepiece[] = "llama";
+	struct hs_gguf_str model;
+	bool yes;
+	if (hs_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &yes))
+		return yes;
+	return hs_gguf_get_str(g, "tokenizer.ggml.model", &model) && model.len == sizeof sentencepiece - 1 &&
+	       memcmp(model.s, sentencepiece, model.len) == 0;
+}
+
 /* What the engine does not tell: the template, the prefixes of embedded texts. */
 static int read_manners(struct hs_served_model *m, const char *path, bool encoder, struct hs_err *err)
 {
@@ -56,8 +68,8 @@ static int read_manners(struct hs_served_model *m, const char *path, bool encode
 		copy_text(g, "hisho.embed.query_prefix", "", m->query_prefix, sizeof m->query_prefix);
 		copy_text(g, "hisho.embed.passage_prefix", "", m->passage_prefix, sizeof m->passage_prefix);
 	} else {
-		(void)hs_gguf_get_str(g, "tokenizer.chat_template", &template); /* "" is refused by name below */
-		rc = hs_chat_init(&m->chat, hs_model_tokenizer(m->model), template.s, template.len, err);
+		(void)hs_gguf_get_str(g, "tokenizer.chat_template", &template); /* "" where there is none */
+		rc = hs_chat_init(&m->chat, hs_model_tokenizer(m->model), template.s, template.len, adds_bos(g), err);
 	}
 	hs_gguf_close(g);
 	return rc;
@@ -109,6 +121,7 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 	if (rc == 0 && !encoder && (rc = measure(m)) < 0)
 		rc = hs_fail_errno(err, rc, "model.measure", file);
 	if (rc < 0) {
+		hs_chat_finish(&m->chat);
 		hs_model_destroy(m->model);
 		m->model = NULL;
 	}
@@ -117,6 +130,7 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 
 void hs_models_finish(struct hs_models *m)
 {
+	hs_chat_finish(&m->generator.chat);
 	hs_model_destroy(m->generator.model);
 	hs_model_destroy(m->embedder.model);
 	*m = (struct hs_models){0};

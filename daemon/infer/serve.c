@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "daemon/child.h"
 
@@ -270,7 +271,12 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	*kept = (struct hs_msg_kept){.budget_tokens = budget_of(m, ask, job->max_tokens),
 				     .prefill_rate = m->prefill_rate,
 				     .n_segments = ask->n_segments};
-	int rc = hs_fit(&m->chat, hs_model_tokenizer(m->model), ask, kept->budget_tokens, &job->prompt, kept->kept, err);
+	const time_t seconds = (time_t)(hs_now_ms() / 1000);
+	struct tm now;
+	if (!gmtime_r(&seconds, &now))
+		return hs_fail(err, EOVERFLOW, "model.request", "", "clock");
+	int rc = hs_fit(&m->chat, hs_model_tokenizer(m->model), ask, kept->budget_tokens, &now, &job->prompt, kept->kept, err);
+	hs_shown_begin(&job->shown, &m->chat, &job->prompt);
 	kept->prompt_tokens = (uint32_t)job->prompt.count;
 	job->sampler =
 		(struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};

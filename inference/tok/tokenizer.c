@@ -116,6 +116,11 @@ hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text)
 	return id >= 0 && hs_vocab_is_special(&t->vocab, id) ? id : HS_TOK_NONE;
 }
 
+const char *hs_tok_special_text(const struct hs_tokenizer *t, hs_tok_id id, size_t *ret_len)
+{
+	return id >= 0 && (uint32_t)id < t->vocab.n && hs_vocab_is_special(&t->vocab, id) ? hs_vocab_text(&t->vocab, id, ret_len) : NULL;
+}
+
 hs_tok_id hs_tok_bos(const struct hs_tokenizer *t)
 {
 	return t->vocab.bos;

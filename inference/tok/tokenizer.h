@@ -39,6 +39,8 @@ int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, stru
  */
 /* The id of a special token by its exact text ("<|im_start|>"), HS_TOK_NONE where the vocabulary has none such. */
 hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text);
+/* The text of a special token, not terminated; NULL where the id is none. */
+const char *hs_tok_special_text(const struct hs_tokenizer *t, hs_tok_id id, size_t *ret_len);
 bool hs_tok_is_special(const struct hs_tokenizer *t, hs_tok_id id);
 hs_tok_id hs_tok_bos(const struct hs_tokenizer *t);
 hs_tok_id hs_tok_eos(const struct hs_tokenizer *t);

@@ -96,7 +96,10 @@ class Renderer:
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __call__(self, template, context):
-        ask = json.dumps({"template": template, "context": context, "time": NOW}, ensure_ascii=False)
+        return self.ask({"template": template, "context": context, "time": NOW})
+
+    def ask(self, what):
+        ask = json.dumps(what, ensure_ascii=False)
         self.process.stdin.write(ask.encode() + b"\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -157,7 +160,7 @@ def conversations():
 def contexts():
     base = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "functions": "[\"호\"]",
             "datetime": "지금"}
-    variants = [{}, {"tools": TOOLS}, {"enable_thinking": False}, {"enable_thinking": True, "reasoning_effort": "low"},
+    variants = [{}, {"tools": TOOLS}, {"tools": None, "documents": None}, {"enable_thinking": False}, {"enable_thinking": True, "reasoning_effort": "low"},
                 {"documents": [{"title": "로", "text": "모"}], "citation_mode": "accurate"}]
     for (name, messages), (generation, more) in itertools.product(conversations(), [(False, {}), *((True, v) for v in variants)]):
         yield (f"{name}, {'' if generation else 'no '}generation, {', '.join(more) or 'plain'}",
@@ -218,6 +221,18 @@ def compare(render, tally, title, template, context, may_fail=True):
         tally.same += 1
 
 
+def compare_form(render, tally, template):
+    """What Jinja2 can render of the plainest question is a form that can be used."""
+    got = render.ask({"form": template})
+    context = {"bos_token": "<s>", "eos_token": "</s>", "tools": None, "documents": None, "enable_thinking": False,
+               "reasoning_effort": "low", "messages": [turn("user", "word")], "add_generation_prompt": True}
+    want, why = expected(template, context)
+    if "error" in got and want is not None:
+        tally.wrong.append(f"refused as a form: {got['error']} {got['object']}")
+    elif "error" not in got and not (want and want.endswith("word" + got["begin"])):
+        tally.wrong.append(f"as a form it begins a turn with {got['begin']!r}; Jinja2: {why or want!r}")
+
+
 def report(name, tally):
     print(f"{name}: {tally.same} same, {tally.both_fail} refused by both, {len(tally.wrong)} wrong")
     for line in tally.wrong[:8]:
@@ -232,6 +247,12 @@ def main():
     for title, template in own_templates():
         compare(render, tally, title, template, language_context(), title.startswith("wrong: "))
     failed |= report("the language", tally)
+    for name, template in render.ask({"builtins": True}).items():
+        tally = Tally()
+        for title, context in contexts():
+            compare(render, tally, title, template, context)
+        compare_form(render, tally, template)
+        failed |= report(f"our own form {name}", tally)
     folder = os.environ.get("HISHO_TEMPLATES_DIR")
     files = sorted(Path(folder).glob("*.jinja")) if folder else []
     everything = os.environ.get("HISHO_TEMPLATES_ALL")
@@ -242,6 +263,7 @@ def main():
         template, tally = path.read_text(encoding="utf-8"), Tally()
         for title, context in contexts():
             compare(render, tally, title, template, context)
+        compare_form(render, tally, template)
         if tally.same == 0:
             tally.wrong.append("no conversation could be rendered")
         failed |= report(path.name, tally)

@@ -1,7 +1,9 @@
 /*
  * Renders templates for 25-templates.py: a JSON object a line in ({"template", "context", "time": seconds UTC}), a JSON object
  * a line out ({"runs": [[source, text], ...]} or {"error": code, "object": text}). Texts of the context are data, of source 1,
- * but for the roles of messages and the variables whose names end in "_token", which are the template's side.
+ * but for the roles of messages and the variables whose names end in "_token", which are the template's side. A line
+ * {"builtins": true} is answered with {"name": template, ...}, the forms of our own; {"form": template} with what a form of
+ * it writes around the assistant's turns ({"begin", "end"}), or why it is refused.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +12,7 @@
 
 #include <jansson.h>
 
-#include "inference/template/template.h"
+#include "inference/template/chat.h"
 
 static struct hs_tvalue *value(struct hs_render *r, const json_t *j, uint16_t source)
 {
@@ -78,22 +80,55 @@ static json_t *run(const struct hs_template *t, const json_t *ask)
 	return ret;
 }
 
+static json_t *builtins(void)
+{
+	json_t *all = json_object();
+	hs_assert(all);
+	for (size_t i = 0; i < hs_chat_n_builtins; i++)
+		json_object_set_new(all, hs_chat_builtins[i].name, json_string(hs_chat_builtins[i].text));
+	return all;
+}
+
+static json_t *form(const json_t *text)
+{
+	struct hs_chat_form *f = NULL;
+	struct hs_err err = HS_ERR_INIT;
+	hs_assert(json_is_string(text));
+	if (hs_chat_form_create("form", json_string_value(text), json_string_length(text), "<s>", "</s>", &f, &err) < 0)
+		return failure(&err);
+	json_t *ret = json_pack("{s:s, s:s}", "begin", hs_chat_form_turn_begin(f), "end", hs_chat_form_turn_end(f));
+	hs_chat_form_destroy(f);
+	return ret;
+}
+
+static json_t *answer_to(const json_t *ask)
+{
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_template *t = NULL;
+	const json_t *text = json_object_get(ask, "template");
+	if (json_object_get(ask, "builtins"))
+		return builtins();
+	if (json_object_get(ask, "form"))
+		return form(json_object_get(ask, "form"));
+	hs_assert(json_is_string(text));
+	int rc = hs_template_create(json_string_value(text), json_string_length(text), &t, &err);
+	json_t *answer = rc < 0 ? failure(&err) : run(t, ask);
+	hs_template_destroy(t);
+	return answer;
+}
+
 int main(void)
 {
 	char *line = NULL;
 	size_t cap = 0;
 	ssize_t n;
 	while ((n = getline(&line, &cap, stdin)) > 0) {
-		struct hs_err err = HS_ERR_INIT;
-		struct hs_template *t = NULL;
-		json_t *ask = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL), *text = json_object_get(ask, "template");
-		hs_assert(ask && json_is_string(text));
-		int rc = hs_template_create(json_string_value(text), json_string_length(text), &t, &err);
-		json_t *answer = rc < 0 ? failure(&err) : run(t, ask);
+		json_t *ask = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);
+		hs_assert(ask);
+		json_t *answer = answer_to(ask);
 		hs_assert(answer && json_dumpf(answer, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF && fflush(stdout) == 0);
 		json_decref(answer);
 		json_decref(ask);
-		hs_template_destroy(t);
 	}
 	free(line);
 	return 0;

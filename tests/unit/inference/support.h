@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "inference/gguf/writer.h"
 #include "inference/tok/tokenizer.h"
 
@@ -75,6 +76,37 @@ static inline struct hs_tokenizer *make_sp(const struct piece *pieces, size_t n,
 	hs_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
 	hs_gguf_put_bool(w, "tokenizer.ggml.remove_extra_whitespaces", collapse);
 	struct hs_tokenizer *t = make_tokenizer(w, err);
+	hs_gguf_writer_destroy(w);
+	return t;
+}
+
+/* A vocabulary of single bytes, whose ids are the bytes, and of marks behind them. NULL where it cannot be made. */
+static inline struct hs_tokenizer *make_bytes_and(const char *const *marks, size_t n)
+{
+	static char texts[256][4];
+	struct hs_gguf_str tokens[256 + 16];
+	int32_t kinds[256 + 16];
+	unsigned next = 0x100;
+	struct hs_err err;
+	struct hs_gguf_writer *w = hs_gguf_writer_create();
+	if (!w || n > 16)
+		return NULL;
+	for (unsigned i = 0; i < 256; i++) {
+		bool itself = (i > 0x20 && i < 0x7f) || (i > 0xa0 && i != 0xad);
+		tokens[i] = (struct hs_gguf_str){texts[i], hs_utf8_encode(itself ? i : next, texts[i])};
+		next += !itself;
+		kinds[i] = 1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		tokens[256 + i] = (struct hs_gguf_str){marks[i], strlen(marks[i])};
+		kinds[256 + i] = 3;
+	}
+	hs_gguf_put_str(w, "tokenizer.ggml.model", "gpt2");
+	hs_gguf_put_str(w, "tokenizer.ggml.pre", "qwen2");
+	hs_gguf_put_str_array(w, "tokenizer.ggml.tokens", tokens, 256 + n);
+	hs_gguf_put_i32_array(w, "tokenizer.ggml.token_type", kinds, 256 + n);
+	hs_gguf_put_str_array(w, "tokenizer.ggml.merges", NULL, 0);
+	struct hs_tokenizer *t = make_tokenizer(w, &err);
 	hs_gguf_writer_destroy(w);
 	return t;
 }
