@@ -30,6 +30,9 @@ for chunk in client.chat.completions.create(model=model, messages=messages, stre
         text += chunk.choices[0].delta.content or ""
 assert evidence_first, "the evidence comes first"
 assert text == whole.choices[0].message.content, (text, whole)
+kept = client.chat.completions.create(model=model, messages=messages, extra_body={"hisho": {"conversation": "new"}})
+assert kept.model_extra["hisho"]["conversation"].startswith("cnv_"), kept
+assert "conversation" not in whole.model_extra["hisho"], whole
 try:
     client.chat.completions.create(model=model, messages=messages, n=2)
     raise SystemExit("n=2 was taken")
