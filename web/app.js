@@ -217,7 +217,8 @@ function freshConversation() {
   at("question").focus();
 }
 
-// Questions and answers alternate; a question whose answer was never kept stands alone.
+// Questions and answers alternate; a question whose answer was never kept stands alone. A page that begins with an answer leaves
+// it to the page before, where its question is.
 function showMessages(messages) {
   const turns = [];
   at("turns").ariaLive = "off"; // nobody wants the whole of it read out
@@ -237,7 +238,7 @@ async function openConversation(id, remember) {
   at("turns").append(phrase("p", "quiet loading", "loading"));
   let page = null, why = t("lost");
   try {
-    const response = await call("GET", "/v1/conversations/" + encodeURIComponent(id));
+    const response = await readPage(id);
     if (response.ok) page = await response.json();
     else why = response.status === 404 ? t("gone") : await reasonOf(response);
   } catch { /* why says so */ }
@@ -252,33 +253,39 @@ async function openConversation(id, remember) {
   beginTalk(page.title);
   if (remember) history.pushState(null, "", "#" + id);
   showMessages(page.data);
-  at("earlier").hidden = !page.more;
-  at("earlier").dataset.before = page.data.length ? page.data[0].id : "";
+  offerEarlier(page);
   setHint();
   at("turns").lastElementChild?.scrollIntoView({ block: "start" });
   at("question").focus({ preventScroll: true });
 }
 
-// The messages of the conversation on the desk before one of them, or its last ones.
-function readPage(before) {
-  return call("GET", "/v1/conversations/" + conversation + (before ? "?before=" + encodeURIComponent(before) : ""));
+// The messages of a conversation before one of them, or its last ones.
+function readPage(id, before) {
+  return call("GET", "/v1/conversations/" + encodeURIComponent(id) + (before ? "?before=" + encodeURIComponent(before) : ""));
+}
+
+function offerEarlier(page) {
+  const first = page.data.findIndex((m) => m.role === "user");
+  at("earlier").hidden = !page.more;
+  at("earlier").dataset.before = first >= 0 ? page.data[first].id : "";
 }
 
 async function showEarlier() {
   const mine = visit, first = at("turns").firstElementChild;
-  const response = await readPage(at("earlier").dataset.before).catch(() => null);
+  const response = await readPage(conversation, at("earlier").dataset.before).catch(() => null);
   if (mine !== visit || !response || !response.ok) return;
   const page = await response.json();
+  if (mine !== visit) return;
   for (const turn of showMessages(page.data)) at("turns").insertBefore(turn.root, first);
-  at("earlier").hidden = !page.more;
-  at("earlier").dataset.before = page.data.length ? page.data[0].id : "";
+  offerEarlier(page);
 }
 
 async function exportConversation() {
+  const id = conversation, mine = person;
   let messages = [], before = "", page;
   try {
     do {
-      const response = await readPage(before);
+      const response = await readPage(id, before);
       if (!response.ok) throw new Error(await reasonOf(response));
       page = await response.json();
       messages = page.data.concat(messages);
@@ -288,7 +295,7 @@ async function exportConversation() {
     at("turns").append(element("div", "notice bad", error instanceof TypeError ? t("lost") : error.message));
     return;
   }
-  download(page.title, markdownOf(page.title, messages));
+  if (mine === person) download(page.title, markdownOf(page.title, messages));
 }
 
 function askToDelete() {
@@ -305,7 +312,7 @@ async function deleteConversation() {
     return;
   }
   listed = listed && listed.filter((c) => c.id !== id);
-  freshConversation();
+  if (conversation === id) freshConversation();
   showList();
 }
 
@@ -435,6 +442,7 @@ document.addEventListener("keydown", (event) => {
   setDrawer(false);
   at("menu").focus();
 });
+window.matchMedia("(max-width: 52rem)").addEventListener("change", () => setDrawer(false));
 at("fresh").addEventListener("click", freshConversation);
 at("older-conversations").addEventListener("click", () => loadConversations(true));
 at("earlier").addEventListener("click", showEarlier);

@@ -188,6 +188,23 @@ def check_history(a, driver, downloads):
     assert text.count("## 質問") == 3 and "資料には記載がありません" in text, text
 
 
+def check_long(a, driver):
+    """A conversation of more than one page: what was said before is fetched, in order, and saved with the rest."""
+    token = a.token("tokai", "tanaka")
+    kept = "new"
+    for i in range(18):
+        kept = a.ask("tokai", "tanaka", f"稟議規程の第{i + 1}条は何を定めていますか。", hisho={"conversation": kept})["hisho"]["conversation"]
+    driver.get(a.url + "/#" + kept)
+    driver.refresh()
+    wait_for("its last page", lambda: len(all_of(driver, ".turn[data-outcome]")) == 16, 30)
+    click(driver, by_id(driver, "earlier"))
+    wait_for("what was before", lambda: len(all_of(driver, ".turn[data-outcome]")) == 18, 30)
+    asked = [e.text for e in all_of(driver, ".asked")]
+    assert asked == [f"稟議規程の第{i + 1}条は何を定めていますか。" for i in range(18)] and not by_id(driver, "earlier").is_displayed(), asked
+    assert a.request("DELETE", "/v1/conversations/" + kept, token)[0] == 200
+    driver.back()
+
+
 def check_withheld(a, driver):
     cite = all_of(driver, ".answer .cite")[0]
     apply(a, CLOSED)
@@ -249,6 +266,7 @@ def check(a, driver, downloads):
     check_history(a, driver, downloads)
     check_withheld(a, driver)
     check_deleting(driver)
+    check_long(a, driver)
     check_states(driver)
     link = sign_in(a, driver)
     ask(driver, QUESTION, 1)
