@@ -1,10 +1,10 @@
 /*
  * The engine: models, sequences, forward passes. What hisho-infer serves and the bench measures.
  *
- * A model is immutable and shared. A sequence owns its KV cache. All memory is taken when a sequence is made; nothing is
- * allocated per token. Long work (a prefill, a batch of embeddings) calls `yield` at least every 100 ms, between layers
- * of a chunk; a non-zero return ends the call with -ECANCELED and leaves the sequence as it was before the call.
- * Results do not depend on the number of threads, on batch neighbours, or on how a prefill was cut into chunks.
+ * A model is immutable and shared. A sequence owns its KV cache, taken when it is made, and what its first call takes;
+ * nothing is allocated per token. Long work (a prefill, a batch of embeddings) calls `yield` at least every 100 ms, between
+ * layers of a chunk; a non-zero return ends the call with -ECANCELED and leaves the sequence as it was before the call. Results
+ * do not depend on the number of threads, on batch neighbours, or on how a prefill was cut into chunks.
  */
 #ifndef HISHO_INFERENCE_ENGINE_H
 #define HISHO_INFERENCE_ENGINE_H
@@ -56,9 +56,9 @@ int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n,
 #define HS_FORWARD_LOGITS_MAX 8u  /* of all steps together */
 
 struct hs_step {
-	struct hs_sequence *sequence; /* in one step only */
-	const hs_tok_id *ids;         /* (n), appended */
-	uint32_t n, n_logits;         /* logits of the last n_logits tokens, none or more */
+	struct hs_sequence *sequence;               /* in one step only */
+	const hs_tok_id *ids;                       /* (n), appended */
+	uint32_t n, n_logits;                       /* logits of the last n_logits tokens, none or more */
 	const float *logits[HS_FORWARD_LOGITS_MAX]; /* out: (n_logits) of n_vocab floats each, as hs_sequence_forward's */
 };
 

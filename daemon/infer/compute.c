@@ -26,15 +26,19 @@ struct hs_compute {
 	struct hs_sched sched;
 	struct event *first, **last;
 	bool started, stop;
+	pthread_mutex_t prefix_lock;
+	struct hs_prefixes prefixes;
 	uv_async_t async;
 	void (*load)(void *arg);
 	void (*loaded)(void *arg);
 	void *load_arg;
 };
 
-struct turn { /* a job that is being computed: what the engine's questions are answered from */
+struct turn { /* jobs that are being computed: what the engine's questions are answered from */
 	struct hs_compute *c;
 	struct hs_infer_job *job;
+	struct hs_infer_job *const *others; /* that share its pass */
+	uint32_t n_others;
 };
 
 /* --- events --- */
@@ -98,6 +102,7 @@ static void on_async(uv_async_t *async)
 /* The job leaves the list and goes home. Its sequence, and with it the cache, is wiped first. */
 static void end_job(struct hs_compute *c, struct hs_infer_job *job, int rc)
 {
+	hs_decoding_finish(&job->decoding);
 	hs_sequence_destroy(job->sequence);
 	job->sequence = NULL;
 	job->done.prompt_tokens = (uint32_t)job->prompt.count;
@@ -117,11 +122,19 @@ static void end_job(struct hs_compute *c, struct hs_infer_job *job, int rc)
 
 static void run(struct hs_compute *c, struct hs_infer_job *job);
 
-static int ask_prefill(void *arg)
+static bool is_cancelled(const struct turn *t)
+{
+	bool yes = atomic_load(&t->job->cancelled);
+	for (uint32_t i = 0; i < t->n_others; i++)
+		yes = yes || atomic_load(&t->others[i]->cancelled);
+	return yes;
+}
+
+static int ask_generation(void *arg)
 {
 	struct turn *t = arg;
 	for (;;) {
-		if (atomic_load(&t->job->cancelled))
+		if (is_cancelled(t))
 			return 1;
 		pthread_mutex_lock(&t->c->lock);
 		struct hs_sched_job *query = hs_sched_pick(&t->c->sched, HS_SCHED_QUERY);
@@ -159,7 +172,7 @@ static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
 	uint32_t n_embd = hs_model_info(m)->n_embd, n = HS_MIN(HS_EMBED_BATCH, job->n_texts - job->n_done);
 	const char *texts[HS_EMBED_BATCH];
 	size_t lens[HS_EMBED_BATCH];
-	struct turn t = {c, job};
+	struct turn t = {.c = c, .job = job};
 	int rc = 0;
 	if (!job->vectors) {
 		job->vectors = calloc((size_t)job->n_texts * n_embd + 1, sizeof *job->vectors);
@@ -195,23 +208,52 @@ static void set_class(struct hs_compute *c, struct hs_infer_job *job, enum hs_sc
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* A sequence for the prompt, with what a kept prefix holds of it; the last token at least is computed. */
+static int begin_sequence(struct hs_compute *c, struct hs_infer_job *job)
+{
+	uint32_t count;
+	int rc = hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&c->prefix_lock);
+	const struct hs_sequence *kept = hs_prefixes_find(&c->prefixes, job->sched.tenant, job->cache_key, job->prompt.ids,
+							  (uint32_t)job->prompt.count - 1, &count);
+	if (kept)
+		hs_sequence_copy(job->sequence, kept, count);
+	pthread_mutex_unlock(&c->prefix_lock);
+	return 0;
+}
+
+static int begin_decoding(struct hs_compute *c, struct hs_infer_job *job, const float *logits)
+{
+	static const uint8_t no_key[HS_PREFIX_KEY_LEN];
+	struct hs_model *m = c->models->generator.model;
+	int rc =
+	    hs_decoding_init(&job->decoding, job->sequence, job->prompt.ids, job->prompt.count, job->max_tokens, logits, true);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&c->prefix_lock);
+	hs_prefixes_keep(&c->prefixes, m, NULL, no_key, job->sequence, job->prompt.ids, job->scopes.shared);
+	hs_prefixes_keep(&c->prefixes, m, job->sched.tenant, job->cache_key, job->sequence, job->prompt.ids, job->scopes.user);
+	pthread_mutex_unlock(&c->prefix_lock);
+	job->decodes = true;
+	set_class(c, job, HS_SCHED_DECODE);
+	return 0;
+}
+
 static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 {
-	struct turn t = {c, job};
-	int rc = 0;
-	if (!job->sequence)
-		rc =
-		    hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
+	struct turn t = {.c = c, .job = job};
+	int rc = job->sequence ? 0 : begin_sequence(c, job);
 	if (rc == 0) {
 		uint32_t at = hs_sequence_len(job->sequence), left = (uint32_t)job->prompt.count - at;
 		uint32_t n = HS_MIN(left, another_decodes(c) ? HS_PREFILL_CHUNK_SHARED : HS_PREFILL_CHUNK);
+		struct hs_step step = {.sequence = job->sequence, .ids = job->prompt.ids + at, .n = n, .n_logits = n == left};
 		uint64_t begin = hs_monotonic_us();
-		rc = hs_sequence_forward(job->sequence, job->prompt.ids + at, n, ask_prefill, &t, &job->logits);
+		rc = hs_forward(&step, 1, ask_generation, &t);
 		job->prefill_us += hs_monotonic_us() - begin;
-		if (rc == 0 && n == left) {
-			job->decodes = true;
-			set_class(c, job, HS_SCHED_DECODE);
-		}
+		if (rc == 0 && n == left)
+			rc = begin_decoding(c, job, step.logits[0]);
 	}
 	if (rc < 0 && rc != -ECANCELED)
 		end_job(c, job, rc);
@@ -240,36 +282,75 @@ static int spell(struct hs_infer_job *job, const struct hs_chat *chat, const str
 	return rc;
 }
 
-/* One token: chosen from the logits that stand, told, and computed on. */
-static void run_decode(struct hs_compute *c, struct hs_infer_job *job)
+/* One token, chosen from the logits that stand: its text is appended. True: it was the last. */
+static bool choose(struct hs_compute *c, struct hs_infer_job *job, struct hs_buf *text, int *rc)
 {
 	const struct hs_served_model *m = &c->models->generator;
 	const struct hs_tokenizer *tok = hs_model_tokenizer(m->model);
 	uint32_t n_vocab = hs_model_info(m->model)->n_vocab;
-	struct turn t = {c, job};
-	HS_CLEANUP(hs_buf_wipe) struct hs_buf text = HS_BUF_INIT;
-	uint64_t begin = hs_monotonic_us();
-	hs_tok_id id = hs_sample(&job->sampler, job->logits, n_vocab);
-	int rc = spell(job, &m->chat, tok, id, &text);
+	const float *logits = hs_decoding_logits(&job->decoding);
+	hs_tok_id id = hs_sample(&job->sampler, logits, n_vocab);
+	*rc = spell(job, &m->chat, tok, id, text);
 	bool end = hs_shown_token(&job->shown, &m->chat, tok, id);
 	if (!end) {
-		float logprob = logprob_of(job->logits, n_vocab, id);
+		float logprob = logprob_of(logits, n_vocab, id);
 		job->done.least_logprob = job->n_decoded ? fminf(job->done.least_logprob, logprob) : logprob;
 		job->logprob_sum += logprob;
 		job->n_decoded++;
 	}
-	bool full = !end && job->n_decoded >= job->max_tokens;
-	if (rc == 0 && (end || full)) {
+	bool last = end || job->n_decoded >= job->max_tokens;
+	if (*rc == 0 && last) {
 		job->done.reason = end ? HS_DONE_END : HS_DONE_LENGTH;
-		rc = spell(job, &m->chat, tok, HS_TOK_NONE, &text);
+		*rc = spell(job, &m->chat, tok, HS_TOK_NONE, text);
 	}
+	job->chosen = !last && !hs_decoding_choose(&job->decoding, id);
+	return last;
+}
+
+/* Tell the tokens whose logits stand. True: the job needs a pass; otherwise it has ended. */
+static bool tell(struct hs_compute *c, struct hs_infer_job *job)
+{
+	HS_CLEANUP(hs_buf_wipe) struct hs_buf text = HS_BUF_INIT;
+	bool last = false;
+	int rc = 0;
+	while (rc == 0 && !last && !job->chosen)
+		last = choose(c, job, &text, &rc);
 	if (rc == 0 && text.len)
 		rc = post_text(c, job, &text);
-	if (rc == 0 && !end && !full)
-		rc = hs_sequence_forward(job->sequence, &id, 1, ask_prefill, &t, &job->logits);
-	job->decode_us += hs_monotonic_us() - begin;
-	if (rc != -ECANCELED && (rc < 0 || end || full)) /* a cancelled one is ended when it is picked next */
+	if (rc < 0 || last)
 		end_job(c, job, rc);
+	return rc == 0 && !last;
+}
+
+/* All answers that decode take one pass together. */
+static void run_decode(struct hs_compute *c)
+{
+	struct hs_sched_job *ready[HS_FORWARD_STEPS_MAX];
+	struct hs_infer_job *jobs[HS_FORWARD_STEPS_MAX];
+	struct hs_decoding *decodings[HS_FORWARD_STEPS_MAX];
+	uint64_t begin = hs_monotonic_us();
+	uint32_t n = 0;
+	pthread_mutex_lock(&c->lock);
+	size_t n_ready = hs_sched_all(&c->sched, HS_SCHED_DECODE, ready, HS_ARRAY_LEN(ready));
+	pthread_mutex_unlock(&c->lock);
+	for (size_t i = 0; i < n_ready; i++) {
+		struct hs_infer_job *job = HS_CONTAINER_OF(ready[i], struct hs_infer_job, sched);
+		if (atomic_load(&job->cancelled) || !tell(c, job)) /* a cancelled one is ended when it is picked */
+			continue;
+		jobs[n] = job;
+		decodings[n++] = &job->decoding;
+	}
+	if (n == 0)
+		return;
+	struct turn t = {.c = c, .job = jobs[0], .others = jobs + 1, .n_others = n - 1};
+	int rc = hs_decoding_advance(decodings, n, ask_generation, &t);
+	uint64_t took = hs_monotonic_us() - begin;
+	for (uint32_t i = 0; i < n; i++) {
+		jobs[i]->chosen = rc < 0;
+		jobs[i]->decode_us += took;
+		if (rc < 0 && rc != -ECANCELED)
+			end_job(c, jobs[i], rc);
+	}
 }
 
 static void run(struct hs_compute *c, struct hs_infer_job *job)
@@ -286,7 +367,7 @@ static void run(struct hs_compute *c, struct hs_infer_job *job)
 	else if (!job->decodes)
 		run_prefill(c, job);
 	else
-		run_decode(c, job);
+		run_decode(c);
 }
 
 static void *compute(void *arg)
@@ -330,6 +411,7 @@ int hs_compute_create(uv_loop_t *loop, struct hs_models *models, struct hs_compu
 	c->async.data = c;
 	(void)pthread_mutex_init(&c->lock, NULL); /* cannot fail with default attributes */
 	(void)pthread_cond_init(&c->wake, NULL);  /* cannot fail with default attributes */
+	(void)pthread_mutex_init(&c->prefix_lock, NULL);
 	*ret = c;
 	return 0;
 }
@@ -371,6 +453,13 @@ void hs_compute_cancel(struct hs_compute *c, struct hs_infer_job *job)
 	pthread_mutex_unlock(&c->lock);
 }
 
+void hs_compute_forget(struct hs_compute *c, const struct hs_sched_tenant *tenant)
+{
+	pthread_mutex_lock(&c->prefix_lock);
+	hs_prefixes_wipe(&c->prefixes, tenant);
+	pthread_mutex_unlock(&c->prefix_lock);
+}
+
 uint32_t hs_compute_position(struct hs_compute *c, const struct hs_infer_job *job)
 {
 	pthread_mutex_lock(&c->lock);
@@ -384,6 +473,7 @@ static void on_closed(uv_handle_t *handle)
 	struct hs_compute *c = handle->data;
 	pthread_cond_destroy(&c->wake);
 	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->prefix_lock);
 	free(c);
 }
 
@@ -397,6 +487,7 @@ void hs_compute_destroy(struct hs_compute *c)
 	pthread_mutex_unlock(&c->lock);
 	if (c->started)
 		(void)pthread_join(c->thread, NULL); /* it is ours and joinable */
+	hs_prefixes_finish(&c->prefixes);
 	deliver(c);
 	uv_close((uv_handle_t *)&c->async, on_closed);
 }

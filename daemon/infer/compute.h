@@ -3,7 +3,9 @@
  * calls of the job's own functions. A job is the compute thread's from hs_compute_add until its `ended`.
  *
  *   embed:     QUEUED -> (batches) -> ended
- *   generate:  HELD --hs_compute_go--> prefill in chunks -> decode, a token a turn -> ended
+ *   generate:  HELD --hs_compute_go--> prefill in chunks -> decode -> ended
+ *
+ * A prompt begins with what a kept prefix holds of it (prefixes.h). Answers that decode at the same time share passes.
  *
  * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding of any tenant is
  * computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
@@ -16,7 +18,9 @@
 #include <uv.h>
 
 #include "daemon/infer/models.h"
+#include "daemon/infer/prefixes.h"
 #include "daemon/infer/schedule.h"
+#include "inference/decoding.h"
 
 #define HS_ANSWER_TOKENS_MAX 2048u
 #define HS_CONTEXT_MAX 8192u /* tokens of one sequence, whatever the model could */
@@ -37,6 +41,8 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	uint32_t n_texts;
 	/* generate */
 	struct hs_tok_ids prompt;
+	struct hs_fit_scopes scopes; /* of the prompt's beginning */
+	uint8_t cache_key[HS_PREFIX_KEY_LEN];
 	struct hs_sampler sampler;
 	uint32_t max_tokens;
 	struct hs_shown shown;
@@ -49,12 +55,13 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	float *vectors; /* (n_texts, n_embd) */
 	uint32_t n_done;
 	struct hs_sequence *sequence;
+	struct hs_decoding decoding;
+	bool chosen; /* the next pass takes in what was chosen */
 	struct hs_detok detok;
 	uint32_t n_decoded;
 	double logprob_sum;
 	struct hs_msg_done done;
 	uint64_t prefill_us, decode_us;
-	const float *logits;
 };
 
 /* models stay the caller's and may be filled by `load` on the compute thread, before the first job runs. */
@@ -65,7 +72,8 @@ int hs_compute_start(struct hs_compute *c, void (*load)(void *arg), void (*loade
 
 int hs_compute_add(struct hs_compute *c, struct hs_infer_job *job) HS_MUST_CHECK; /* -EBUSY: the tenant's queue is full */
 void hs_compute_go(struct hs_compute *c, struct hs_infer_job *job);
-void hs_compute_cancel(struct hs_compute *c, struct hs_infer_job *job); /* ended() comes soon */
+void hs_compute_cancel(struct hs_compute *c, struct hs_infer_job *job);             /* ended() comes soon */
+void hs_compute_forget(struct hs_compute *c, const struct hs_sched_tenant *tenant); /* wipe the prefixes kept of it */
 uint32_t hs_compute_position(struct hs_compute *c, const struct hs_infer_job *job);
 
 /* Cancel everything, end the thread. ended() of what was left is called from here. The loop must still run to close handles. */

@@ -269,3 +269,63 @@ bool hs_shown_text(struct hs_shown *s, const struct hs_chat *c, const void *text
 		return hs_harmony_push_text(&s->harmony, text, n);
 	return !s->thinks;
 }
+
+/*
+ * Tokens that stay the same whatever the segments beyond `scope` say: those that the prompt has in common with one where such
+ * segments were replaced by a word of ours. So what counts as shared is made of nothing else, by construction.
+ */
+static int common_beginning(const struct hs_chat *c, const struct hs_tokenizer *t, const struct hs_msg_generate *ask,
+			    const struct tm *now, const uint8_t *kept, const struct hs_tok_ids *prompt,
+			    bool (*is_within)(enum hs_cache_scope), uint32_t *ret)
+{
+	static const char word[] = "0";
+	uint8_t all[HS_MSG_SEGMENTS_MAX];
+	struct hs_tok_ids ids = {0};
+	struct hs_msg_generate *other = malloc(sizeof *other);
+	if (!other)
+		return -ENOMEM;
+	*other = *ask;
+	other->n_segments = 0;
+	for (uint32_t i = 0; i < ask->n_segments; i++) {
+		if (!kept[i])
+			continue;
+		struct hs_segment *s = &other->segments[other->n_segments++];
+		*s = ask->segments[i];
+		if (!is_within(s->scope))
+			s->text = (struct hs_slice){.s = word, .len = sizeof word - 1};
+	}
+	struct hs_err err = HS_ERR_INIT;
+	int rc = hs_fit(c, t, other, UINT32_MAX, now, &ids, all, &err);
+	*ret = 0;
+	while (rc == 0 && *ret < ids.count && *ret < prompt->count && ids.ids[*ret] == prompt->ids[*ret])
+		++*ret;
+	if (ids.ids)
+		explicit_bzero(ids.ids, ids.cap * sizeof *ids.ids);
+	hs_tok_ids_finish(&ids);
+	free(other);
+	return rc;
+}
+
+static bool is_template(enum hs_cache_scope scope)
+{
+	return scope == HS_CACHE_TEMPLATE;
+}
+
+static bool is_kept(enum hs_cache_scope scope)
+{
+	return scope != HS_CACHE_NONE;
+}
+
+int hs_fit_scopes(const struct hs_chat *c, const struct hs_tokenizer *t, const struct hs_msg_generate *ask, const struct tm *now,
+		  const uint8_t kept[static HS_MSG_SEGMENTS_MAX], const struct hs_tok_ids *prompt, struct hs_fit_scopes *ret)
+{
+	struct hs_fit_scopes scopes;
+	int rc = common_beginning(c, t, ask, now, kept, prompt, is_template, &scopes.shared);
+	if (rc == 0)
+		rc = common_beginning(c, t, ask, now, kept, prompt, is_kept, &scopes.user);
+	if (rc < 0)
+		return rc;
+	scopes.user = HS_MAX(scopes.user, scopes.shared);
+	*ret = scopes;
+	return 0;
+}

@@ -45,6 +45,15 @@ int hs_fit(const struct hs_chat *c, const struct hs_tokenizer *t, const struct h
 	   const struct tm *now, struct hs_tok_ids *ids, uint8_t kept[static HS_MSG_SEGMENTS_MAX],
 	   struct hs_err *err) HS_MUST_CHECK;
 
+/* How far the prompt that was fitted to `kept` can be used again: its leading tokens */
+struct hs_fit_scopes {
+	uint32_t shared; /* that hold no data */
+	uint32_t user;   /* that the cache key covers; at least `shared` */
+};
+int hs_fit_scopes(const struct hs_chat *c, const struct hs_tokenizer *t, const struct hs_msg_generate *ask, const struct tm *now,
+		  const uint8_t kept[static HS_MSG_SEGMENTS_MAX], const struct hs_tok_ids *prompt,
+		  struct hs_fit_scopes *ret) HS_MUST_CHECK;
+
 /* What of an answer is shown, token by token: not what the model thinks aside, be it in channels or between marks. */
 struct hs_shown {
 	struct hs_harmony harmony;

@@ -69,6 +69,15 @@ struct hs_sched_job *hs_sched_pick(struct hs_sched *s, enum hs_sched_class worst
 	return j;
 }
 
+size_t hs_sched_all(const struct hs_sched *s, enum hs_sched_class class, struct hs_sched_job **ret, size_t max)
+{
+	size_t n = 0;
+	for (struct hs_sched_job *j = s->first; j && n < max; j = j->next)
+		if (j->class == class && j->ready && !needs_slot(j))
+			ret[n++] = j;
+	return n;
+}
+
 bool hs_sched_waits(const struct hs_sched *s, enum hs_sched_class worst)
 {
 	return best(s, worst) != NULL;

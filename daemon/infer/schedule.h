@@ -51,6 +51,9 @@ void hs_sched_remove(struct hs_sched *s, struct hs_sched_job *job);
 /* The job to run now, of class `worst` or better; NULL: none. It stays in the list; a slot that it needs is taken. */
 struct hs_sched_job *hs_sched_pick(struct hs_sched *s, enum hs_sched_class worst);
 
+/* All jobs of a class that may run now and need no slot first: ret (max). Returns how many. */
+size_t hs_sched_all(const struct hs_sched *s, enum hs_sched_class class, struct hs_sched_job **ret, size_t max);
+
 /* Would pick(worst) give one? */
 bool hs_sched_waits(const struct hs_sched *s, enum hs_sched_class worst);
 

@@ -52,6 +52,7 @@ static void release_client(struct client *k)
 		at = &(*at)->next;
 	*at = k->next;
 	k->infer->n_clients--;
+	hs_compute_forget(k->infer->compute, &k->tenant);
 	free(k);
 }
 
@@ -141,6 +142,7 @@ static void on_ended(struct hs_infer_job *job, int rc)
 	hs_infer_job_destroy(job);
 	free(r);
 	if (k->wipe && !k->requests && k->channel) {
+		hs_compute_forget(k->infer->compute, &k->tenant);
 		(void)hs_channel_send(k->channel, HS_MSG_WIPED, k->wipe, 0, NULL, 0); /* what cannot be sent ends the channel */
 		k->wipe = 0;
 	}
@@ -268,18 +270,21 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	job->max_tokens = HS_MIN(ask->max_tokens, HS_MIN(HS_ANSWER_TOKENS_MAX, context / 2));
 	if (job->max_tokens == 0)
 		return hs_fail(err, EINVAL, "model.max_tokens", HS_N_("ask for at least one token"), "max_tokens");
-	*kept = (struct hs_msg_kept){.budget_tokens = budget_of(m, ask, job->max_tokens),
-				     .prefill_rate = m->prefill_rate,
-				     .n_segments = ask->n_segments};
+	*kept = (struct hs_msg_kept){
+	    .budget_tokens = budget_of(m, ask, job->max_tokens), .prefill_rate = m->prefill_rate, .n_segments = ask->n_segments};
 	const time_t seconds = (time_t)(hs_now_ms() / 1000);
 	struct tm now;
 	if (!gmtime_r(&seconds, &now))
 		return hs_fail(err, EOVERFLOW, "model.request", "", "clock");
 	int rc = hs_fit(&m->chat, hs_model_tokenizer(m->model), ask, kept->budget_tokens, &now, &job->prompt, kept->kept, err);
+	if (rc == 0 &&
+	    hs_fit_scopes(&m->chat, hs_model_tokenizer(m->model), ask, &now, kept->kept, &job->prompt, &job->scopes) < 0)
+		job->scopes = (struct hs_fit_scopes){0}; /* then nothing of it is kept */
+	memcpy(job->cache_key, ask->cache_key, sizeof job->cache_key);
 	hs_shown_begin(&job->shown, &m->chat, &job->prompt);
 	kept->prompt_tokens = (uint32_t)job->prompt.count;
 	job->sampler =
-		(struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};
+	    (struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};
 	job->sched.class = HS_SCHED_PREFILL;
 	return rc;
 }
@@ -341,8 +346,10 @@ static int take_wipe(struct client *k, uint64_t id)
 {
 	if (k->wipe || id == 0)
 		return -EPROTO;
-	if (!k->requests)
+	if (!k->requests) {
+		hs_compute_forget(k->infer->compute, &k->tenant);
 		return hs_channel_send(k->channel, HS_MSG_WIPED, id, 0, NULL, 0);
+	}
 	k->wipe = id;
 	cancel_all(k);
 	return 0;

@@ -76,6 +76,7 @@ void hs_cache_copy(struct hs_cache *c, const struct hs_cache *from, uint32_t n_l
 	for (uint32_t l = 0; l < n_layers; l++)
 		for (uint32_t head = 0; head < c->n_heads; head++) {
 			memcpy((uint16_t *)hs_cache_keys(c, l, head), hs_cache_keys(from, l, head), keys * sizeof(uint16_t));
-			memcpy((uint16_t *)hs_cache_values(c, l, head), hs_cache_values(from, l, head), values * sizeof(uint16_t));
+			memcpy((uint16_t *)hs_cache_values(c, l, head), hs_cache_values(from, l, head),
+			       values * sizeof(uint16_t));
 		}
 }

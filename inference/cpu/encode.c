@@ -9,7 +9,8 @@
 #define ENCODE_TOKENS 512 /* that go through the layers together, where no text is longer */
 
 /* Views and positions of texts [first, end) packed back to back. in_text: (p->n). */
-static void set_text_views(struct pass *p, struct hs_cache *c, const uint32_t *starts, uint32_t first, uint32_t end, uint32_t *in_text)
+static void set_text_views(struct pass *p, struct hs_cache *c, const uint32_t *starts, uint32_t first, uint32_t end,
+			   uint32_t *in_text)
 {
 	uint32_t token = 0, base = 0;
 	p->n_views = 0;
@@ -109,7 +110,8 @@ int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t
 	uint32_t *in_text = calloc(capacity, sizeof *in_text);
 	int rc = hs_pass_init(&p, m, capacity, longest);
 	if (rc == 0)
-		rc = hs_cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts)); /* each text is rounded up */
+		rc =
+		    hs_cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts)); /* each text is rounded up */
 	if (!in_text)
 		rc = -ENOMEM;
 	p.y = y;

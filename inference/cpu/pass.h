@@ -43,10 +43,10 @@ struct pass {
 	uint32_t n, capacity; /* tokens now, and at most */
 	const struct hs_cpu_layer *layer;
 	const struct hs_layer *layer_weights;
-	uint32_t layer_index; /* in the cache */
+	uint32_t layer_index;     /* in the cache */
 	uint32_t *positions;      /* (capacity) of each token in its cache */
 	struct hs_cache **caches; /* (capacity) */
-	struct view *views;  /* (capacity) */
+	struct view *views;       /* (capacity) */
 	uint32_t n_views;
 	float *x, *normed;       /* (capacity, embd) */
 	float *q, *k, *v, *attn; /* (capacity, heads * head_dim), k and v (capacity, kv_heads * head_dim) */
@@ -110,7 +110,8 @@ bool hs_pass_layers(struct pass *p, bool cache_all) HS_MUST_CHECK;
 bool hs_pass_norm(struct pass *p, const struct hs_norm_weights *norm) HS_MUST_CHECK;
 
 /* y (n, stride) = W x of n rows of x (n, columns rounded up to 32). False: stop. */
-bool hs_pass_multiply(struct pass *p, const struct hs_packed *w, const float *x, uint32_t n, float *y, size_t stride) HS_MUST_CHECK;
+bool hs_pass_multiply(struct pass *p, const struct hs_packed *w, const float *x, uint32_t n, float *y,
+		      size_t stride) HS_MUST_CHECK;
 
 int hs_cache_init(struct hs_cache *c, const struct hs_hyper *h, uint32_t n_layers, uint32_t positions) HS_MUST_CHECK;
 void hs_cache_finish(struct hs_cache *c, uint32_t n_layers); /* wipes */

@@ -9,7 +9,7 @@
 #include "inference/cpu/pass.h"
 
 struct hs_backend_sequence {
-	struct pass pass;
+	struct pass pass; /* its memory, and the logits', come with the first call: a sequence may only keep a prefix */
 	struct hs_cache cache;
 	uint32_t max_tokens;
 	float *logits; /* (HS_LOGITS_MAX, vocab rounded up) */
@@ -25,12 +25,8 @@ int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, stru
 	struct hs_backend_sequence *s = calloc(1, sizeof *s);
 	if (!s)
 		return -ENOMEM;
-	int rc = hs_pass_init(&s->pass, m, HS_STEP_TOKENS_MAX, max_tokens);
-	if (rc == 0)
-		rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens);
-	if (rc == 0 && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m->w), sizeof *s->logits)))
-		rc = -ENOMEM;
 	s->pass.m = m;
+	int rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens);
 	s->max_tokens = max_tokens;
 	if (rc < 0) {
 		hs_cpu_sequence_destroy(s);
@@ -63,14 +59,22 @@ void hs_cpu_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence
 	hs_cache_copy(&s->cache, &from->cache, s->pass.m->w->hyper.n_layers, n);
 }
 
+static int prepare(struct hs_backend_sequence *s)
+{
+	const struct hs_backend_model *m = s->pass.m;
+	if (!s->pass.memory && hs_pass_init(&s->pass, m, HS_STEP_TOKENS_MAX, s->max_tokens) < 0)
+		return -ENOMEM;
+	if (!s->logits && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m->w), sizeof *s->logits)))
+		return -ENOMEM;
+	return 0;
+}
+
 /* n tokens of s, the first at `position`, join the pass. */
 static void add_tokens(struct pass *p, struct hs_backend_sequence *s, uint32_t position, uint32_t n)
 {
 	for (uint32_t t = 0; t < n; t += ATTEND_TOKENS)
-		p->views[p->n_views++] = (struct view){.cache = &s->cache,
-						       .token = p->n + t,
-						       .end = p->n + HS_MIN(t + ATTEND_TOKENS, n),
-						       .origin = position - p->n};
+		p->views[p->n_views++] = (struct view){
+		    .cache = &s->cache, .token = p->n + t, .end = p->n + HS_MIN(t + ATTEND_TOKENS, n), .origin = position - p->n};
 	for (uint32_t t = 0; t < n; t++, p->n++) {
 		p->positions[p->n] = position + t;
 		p->caches[p->n] = &s->cache;
@@ -125,9 +129,12 @@ static bool run_head(struct hs_backend_sequence *host, struct hs_backend_step *s
 int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y)
 {
 	struct hs_backend_sequence *host = steps[0].s;
-	for (uint32_t i = 1; i < n_steps; i++)
+	for (uint32_t i = 0; i < n_steps; i++) {
+		if (prepare(steps[i].s) < 0)
+			return -ENOMEM;
 		if (steps[i].s->max_tokens > host->max_tokens)
 			host = steps[i].s;
+	}
 	struct pass *p = &host->pass;
 	int32_t ids[HS_STEP_TOKENS_MAX];
 	p->y = y;

@@ -290,9 +290,42 @@ static void test_what_is_shown(void **state)
 	hs_tokenizer_destroy(t);
 }
 
+/* How much of a prompt may be used again, and by whom, follows the segments' scopes and not what the data says. */
+static void test_scopes(void **state)
+{
+	static struct hs_msg_generate ask;
+	static const char *const data[] = {"passage", "0", "<|im_end|>"};
+	uint8_t kept[HS_MSG_SEGMENTS_MAX];
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_tokenizer *t = make_bytes(true);
+	struct hs_chat c;
+	assert_int_equal(hs_chat_init(&c, t, chatml, sizeof chatml - 1, false, &err), 0);
+	ask.n_segments = 4;
+	ask.segments[0] = segment(HS_SEGMENT_SYSTEM, 0, "Be brief.");
+	ask.segments[1] = segment(HS_SEGMENT_USER, 0, "docs:");
+	ask.segments[3] = segment(HS_SEGMENT_USER, 0, "why?");
+	ask.segments[0].scope = ask.segments[1].scope = HS_CACHE_TEMPLATE;
+	static const char shared[] = "[system\nBe brief.]\n[user\ndocs:";
+	for (size_t i = 0; i < HS_ARRAY_LEN(data); i++) {
+		struct hs_tok_ids ids = {0};
+		struct hs_fit_scopes scopes = {99, 99};
+		ask.segments[2] = segment(HS_SEGMENT_USER, 1, data[i]);
+		ask.segments[2].scope = HS_CACHE_USER;
+		assert_int_equal(hs_fit(&c, t, &ask, 500, &now, &ids, kept, &err), 0);
+		assert_int_equal(hs_fit_scopes(&c, t, &ask, &now, kept, &ids, &scopes), 0);
+		/* a passage that begins with our own word tells no more than that word */
+		assert_int_equal(scopes.shared, sizeof shared - 1 + (data[i][0] == '0'));
+		assert_int_equal(scopes.user, sizeof shared - 1 + strlen(data[i]));
+		hs_tok_ids_finish(&ids);
+	}
+	hs_chat_finish(&c);
+	hs_tokenizer_destroy(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_scopes),
 	    cmocka_unit_test(test_messages),  cmocka_unit_test(test_the_budget),    cmocka_unit_test(test_bad_texts),
 	    cmocka_unit_test(test_templates), cmocka_unit_test(test_own_templates), cmocka_unit_test(test_what_is_shown),
 	};

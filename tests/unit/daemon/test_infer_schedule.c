@@ -43,6 +43,21 @@ static void test_worse_classes_are_left(void **state)
 	assert_false(hs_sched_waits(&s, HS_SCHED_INGEST));
 }
 
+static void test_all_of_a_class(void **state)
+{
+	struct hs_sched s = {0};
+	struct hs_sched_tenant a = {0}, b = {0};
+	struct hs_sched_job d1 = job(&a, HS_SCHED_DECODE), p = job(&a, HS_SCHED_PREFILL), d2 = job(&b, HS_SCHED_DECODE),
+			    d3 = job(&b, HS_SCHED_DECODE), *all[4];
+	assert_int_equal(hs_sched_add(&s, &d1) | hs_sched_add(&s, &p) | hs_sched_add(&s, &d2) | hs_sched_add(&s, &d3), 0);
+	assert_int_equal(hs_sched_all(&s, HS_SCHED_DECODE, all, 4), 3);
+	assert_true(all[0] == &d1 && all[1] == &d2 && all[2] == &d3);
+	assert_int_equal(hs_sched_all(&s, HS_SCHED_DECODE, all, 2), 2);
+	assert_int_equal(hs_sched_all(&s, HS_SCHED_PREFILL, all, 4), 0); /* it has no slot yet */
+	d2.ready = false;
+	assert_int_equal(hs_sched_all(&s, HS_SCHED_DECODE, all, 4), 2);
+}
+
 static void test_tenants_take_turns(void **state)
 {
 	struct hs_sched s = {0};
@@ -124,12 +139,10 @@ static void test_the_queue_is_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_classes_are_strict),
-		cmocka_unit_test(test_worse_classes_are_left),
-		cmocka_unit_test(test_tenants_take_turns),
-		cmocka_unit_test(test_slots_are_few),
-		cmocka_unit_test(test_one_tenant_cannot_hold_all_slots),
-		cmocka_unit_test(test_the_queue_is_bounded),
+	    cmocka_unit_test(test_classes_are_strict),   cmocka_unit_test(test_worse_classes_are_left),
+	    cmocka_unit_test(test_all_of_a_class),       cmocka_unit_test(test_tenants_take_turns),
+	    cmocka_unit_test(test_slots_are_few),        cmocka_unit_test(test_one_tenant_cannot_hold_all_slots),
+	    cmocka_unit_test(test_the_queue_is_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,14 +25,14 @@ static void test_draft(void **state)
 	} cases[] = {
 	    {"", "", 4},
 	    {"a", "", 4},
-	    {"aa", "", 4},            /* one token is not enough */
-	    {"xaya", "", 4},          /* nor here */
-	    {"abXYab", "XYab", 4},    /* two are */
+	    {"aa", "", 4},         /* one token is not enough */
+	    {"xaya", "", 4},       /* nor here */
+	    {"abXYab", "XYab", 4}, /* two are */
 	    {"abXYab", "X", 1},
 	    {"abXYab", "", 0},
-	    {"abcdEabcFabc", "Fabc", 4},    /* of equal matches the latest */
+	    {"abcdEabcFabc", "Fabc", 4},  /* of equal matches the latest */
 	    {"abcdEbcdFabcd", "Ebcd", 4}, /* a longer match before a later one */
-	    {"aaa", "a", 4},          /* what it meets may be its own end */
+	    {"aaa", "a", 4},              /* what it meets may be its own end */
 	    {"ababab", "ab", 4},
 	};
 	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++) {

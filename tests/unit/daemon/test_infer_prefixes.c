@@ -1,0 +1,146 @@
+#include "daemon/infer/prefixes.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "tests/unit/inference/support.h"
+#include "tests/unit/inference/tiny.h"
+#include "tests/unit/test.h"
+
+static struct hs_model *model;
+static int tenants[8]; /* their addresses are what counts */
+static const uint8_t key[2][HS_PREFIX_KEY_LEN] = {{1}, {2}};
+
+static int load_model(void **state)
+{
+	HS_BUF_AUTO file = HS_BUF_INIT;
+	char path[] = "/tmp/hisho-model-XXXXXX";
+	int fd = mkostemp(path, O_CLOEXEC);
+	struct hs_err err = HS_ERR_INIT;
+	const struct hs_model_options options = {.n_threads = 1};
+	if (fd < 0 || tiny_write(TINY_F32, NULL, &file) < 0 || hs_fd_write_all(fd, file.data, file.len) < 0 ||
+	    hs_model_load(path, &options, &model, &err) < 0)
+		return -1;
+	close(fd);
+	unlink(path);
+	return 0;
+}
+
+static int free_model(void **state)
+{
+	hs_model_destroy(model);
+	return 0;
+}
+
+/* n ids that begin alike and part at `parts` by `which`. */
+static void make_ids(hs_tok_id *ids, uint32_t n, uint32_t parts, int which)
+{
+	for (uint32_t i = 0; i < n; i++)
+		ids[i] = (hs_tok_id)((i * 7 + (i >= parts ? (uint32_t)which : 0)) % 37);
+}
+
+static void keep(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+{
+	struct hs_sequence *s = NULL;
+	const float *logits;
+	assert_int_equal(hs_sequence_create(model, n, &s), 0);
+	assert_int_equal(hs_sequence_forward(s, ids, n, NULL, NULL, &logits), 0);
+	hs_prefixes_keep(p, model, tenant, k, s, ids, n);
+	hs_sequence_destroy(s);
+}
+
+static uint32_t found(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+{
+	uint32_t count = 0;
+	const struct hs_sequence *s = hs_prefixes_find(p, tenant, k, ids, n, &count);
+	assert_true(!s || (count >= HS_PREFIX_TOKENS_MIN && count <= hs_sequence_len(s)));
+	return s ? count : 0;
+}
+
+static void test_only_under_the_same_key(void **state)
+{
+	struct hs_prefixes p = {0};
+	hs_tok_id ids[60], other[60];
+	make_ids(ids, 60, 60, 0);
+	make_ids(other, 60, 30, 1);
+	keep(&p, &tenants[0], key[0], ids, 50);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 60), 50);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 40), 40);
+	assert_int_equal(found(&p, &tenants[0], key[0], other, 60), 30); /* as far as they agree */
+	assert_int_equal(found(&p, &tenants[0], key[1], ids, 60), 0);    /* another user, or other classes */
+	assert_int_equal(found(&p, &tenants[1], key[0], ids, 60), 0);    /* another tenant */
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, HS_PREFIX_TOKENS_MIN - 1), 0);
+	hs_prefixes_wipe(&p, &tenants[1]);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 60), 50);
+	hs_prefixes_wipe(&p, &tenants[0]);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 60), 0);
+	hs_prefixes_finish(&p);
+}
+
+static void test_instructions_are_everyones(void **state)
+{
+	struct hs_prefixes p = {0};
+	hs_tok_id ids[60], own[60];
+	make_ids(ids, 60, 60, 0);
+	make_ids(own, 60, 20, 3);
+	keep(&p, NULL, key[0], ids, 20);
+	keep(&p, &tenants[0], key[0], own, 60);
+	assert_int_equal(found(&p, &tenants[1], key[1], ids, 60), 20);
+	assert_int_equal(found(&p, &tenants[1], key[1], own, 60), 20); /* of the tenant's entry nothing but what is everyone's */
+	assert_int_equal(found(&p, &tenants[0], key[0], own, 60), 60);
+	hs_prefixes_wipe(&p, &tenants[0]);
+	assert_int_equal(found(&p, &tenants[0], key[0], own, 60), 20);
+	hs_prefixes_finish(&p);
+}
+
+static void test_a_tenant_displaces_its_own_first(void **state)
+{
+	struct hs_prefixes p = {0};
+	hs_tok_id ids[8][40];
+	for (int i = 0; i < 8; i++)
+		make_ids(ids[i], 40, 0, i);
+	keep(&p, &tenants[7], key[0], ids[7], 40);
+	for (int i = 0; i < 6; i++)
+		keep(&p, &tenants[0], key[0], ids[i], 40);
+	assert_int_equal(found(&p, &tenants[7], key[0], ids[7], 40), 40);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(found(&p, &tenants[0], key[0], ids[i], 40), i < 3 ? 0 : 40);
+	/* many tenants: the one that was used longest ago makes place */
+	(void)found(&p, &tenants[7], key[0], ids[7], 40);
+	for (int t = 1; t < 7; t++)
+		for (int i = 0; i < 3; i++)
+			keep(&p, &tenants[t], key[0], ids[i], 40);
+	unsigned n = 0;
+	for (unsigned i = 0; i < HS_PREFIXES_MAX; i++)
+		n += p.list[i].sequence != NULL;
+	assert_int_equal(n, HS_PREFIXES_MAX);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids[5], 40), 0);
+	assert_int_equal(found(&p, &tenants[6], key[0], ids[2], 40), 40);
+	hs_prefixes_finish(&p);
+}
+
+static void test_what_is_not_worth_it(void **state)
+{
+	struct hs_prefixes p = {0};
+	hs_tok_id ids[60];
+	make_ids(ids, 60, 60, 0);
+	keep(&p, &tenants[0], key[0], ids, HS_PREFIX_TOKENS_MIN - 1);
+	assert_null(p.list[0].sequence);
+	keep(&p, &tenants[0], key[0], ids, 50);
+	keep(&p, &tenants[0], key[0], ids, 40); /* held already */
+	assert_non_null(p.list[0].sequence);
+	assert_null(p.list[1].sequence);
+	hs_prefixes_finish(&p);
+	assert_null(p.list[0].sequence);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_only_under_the_same_key),
+	    cmocka_unit_test(test_instructions_are_everyones),
+	    cmocka_unit_test(test_a_tenant_displaces_its_own_first),
+	    cmocka_unit_test(test_what_is_not_worth_it),
+	};
+	return cmocka_run_group_tests(tests, load_model, free_model);
+}
