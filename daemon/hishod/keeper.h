@@ -114,6 +114,7 @@ const char *hs_proc_state_name(const struct proc *p);
 
 /* spawn.c: *ret_control is the caller's. On success hs_proc_disconnect and then hs_proc_ended follow some day. */
 int hs_spawn(struct proc *p, int *ret_control) HS_MUST_CHECK;
+void hs_spawn_end(struct proc *p);  /* one that is not there to be asked */
 void hs_spawn_kill(struct proc *p);
 void hs_spawn_lost(struct proc *p); /* its control channel ended */
 

@@ -199,7 +199,9 @@ void hs_proc_stop(struct proc *p)
 		hs_keeper_on_off(p);
 		return;
 	}
-	if (p->control) {
+	if (p->role == HS_PROCESS_KEYD && p->state == PROC_STARTING) {
+		hs_spawn_end(p); /* it may wait for someone to type, and hears nothing */
+	} else if (p->control) {
 		(void)hs_channel_send(p->control, HS_MSG_SHUTDOWN, 0, 0, NULL, 0); /* gone() tells a failure */
 		hs_proc_end_soon(p);
 	} else {

@@ -257,6 +257,16 @@ void hs_spawn_kill(struct proc *p)
 	hs_spawn_lost(p);
 }
 
+void hs_spawn_end(struct proc *p)
+{
+	if (p->keeper->units) {
+		hs_spawn_kill(p);
+		return;
+	}
+	(void)uv_process_kill(&p->process, SIGTERM); /* it may just have ended by itself */
+	hs_proc_end_soon(p);
+}
+
 void hs_spawn_lost(struct proc *p)
 {
 	if (p->keeper->units) {
@@ -266,8 +276,9 @@ void hs_spawn_lost(struct proc *p)
 		hs_proc_disconnect(p);
 		hs_proc_ended(p);
 	} else if (p->alive) {
-		if (p->wanted)                                       /* without its control channel it cannot be kept */
-			(void)uv_process_kill(&p->process, SIGTERM); /* it may just have ended by itself */
-		hs_proc_end_soon(p);
+		if (p->wanted)
+			hs_spawn_end(p); /* without its control channel it cannot be kept */
+		else
+			hs_proc_end_soon(p);
 	}
 }

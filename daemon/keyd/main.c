@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -345,6 +346,20 @@ static int connect_asker(const char *path)
 	return ret;
 }
 
+/* Until there is an answer. Where hishod leaves meanwhile, nobody needs it any more. */
+static int wait_for_answer(int fd)
+{
+	for (;;) {
+		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = HS_CONTROL_FD}};
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[1].revents)
+			return -EPIPE;
+		if (p[0].revents)
+			return 0;
+	}
+}
+
 static int read_passphrase(struct keyd *k, struct root *r, struct hs_err *err)
 {
 	char file[PATH_MAX];
@@ -357,6 +372,9 @@ static int read_passphrase(struct keyd *k, struct root *r, struct hs_err *err)
 	HS_FD_AUTO fd = file[0] ? open(file, O_RDONLY | O_CLOEXEC) : connect_asker(k->ask);
 	if (fd < 0)
 		return hs_fail_errno(err, file[0] ? -errno : fd, "keyring.passphrase", file[0] ? file : k->ask);
+	rc = file[0] ? 0 : wait_for_answer(fd);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "keyring.passphrase", k->ask);
 	return hs_passphrase_read(fd, "", &r->passphrase, err);
 }
 

@@ -2,8 +2,10 @@
 """Goal: a process that dies is started again and the others go on; what asked it gets a clear error; what cannot be served is
 refused by name, and nothing is left running."""
 import os
+import pathlib
 import signal
 import subprocess
+import tempfile
 import time
 
 from appliance import BUILD, Appliance, wait_for
@@ -89,4 +91,34 @@ with Appliance() as a:
     keyring.with_suffix(".away").rename(keyring)
     a.start()
     wait_for("the tenant", lambda: a.request("GET", "/v1/me", token)[0] == 200)
+
+# A keyring that a passphrase opens: asked for at each start, a wrong one told, and stored nowhere.
+phrase = "正しい馬の電池のホチキス"
+with tempfile.TemporaryDirectory(prefix="hisho-passphrase-") as folder:
+    state, file = pathlib.Path(folder, "state"), pathlib.Path(folder, "phrase")
+    init = [BUILD / "cli" / "hisho", "init", "--dir", state, "--listen", "127.0.0.1:0"]
+    file.write_text("too short\n")
+    check(subprocess.run([*init, "--passphrase-file", file], capture_output=True).returncode == 1, "a short passphrase is refused")
+    check(not (state / "format").exists(), "nothing was made")
+    file.write_text(phrase + "\n")
+    subprocess.run([*init, "--passphrase-file", file], check=True, capture_output=True)
+    check(not (state / "keys" / "root").exists(), "no root secret beside the data")
+    check(not any(phrase.encode() in p.read_bytes() for p in state.rglob("*") if p.is_file()), "the passphrase is stored")
+
+    def start():
+        return subprocess.Popen([BUILD / "daemon" / "hishod", "--state", state], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    for typed, code in (("another horse altogether\n", "keyring.root"), ("", "keyring.passphrase")):
+        process = start()
+        said, _ = process.communicate(typed, timeout=60)
+        check(process.returncode != 0 and code in said, f"{typed!r}: {said}")
+    process = start()
+    process.stdin.write(phrase + "\n")
+    process.stdin.flush()
+    status = [BUILD / "cli" / "hisho", "status", "--dir", state, "--json"]
+    told = wait_for("the service", lambda: b'"ready": true' in (out := subprocess.run(status, capture_output=True).stdout) and out)
+    check(b'"protects_against_disk_theft": "yes"' in told, "a passphrase protects")
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(60) == 0, "an orderly end")
 print("ok")

@@ -3,7 +3,8 @@
 # demo: a booted systemd starts the installed build, documents are filed and asked about, each kind that is killed comes back, a
 # hishod or a child that hangs is ended by its watchdog, the root secret comes as a credential, and a passphrase is asked for.
 # It makes a Debian in a folder and boots it in namespaces: as root, with HISHO_TEST_SYSTEMD=1. HISHO_BUILD is what is installed;
-# HISHO_TEST_BASE, a folder with a Debian that holds the libraries already, saves the download.
+# HISHO_TEST_BASE, a folder with a Debian that holds the libraries already, saves the download; HISHO_TEST_DEB is a package
+# (packaging/make-deb) that is installed in place of the build.
 set -eu
 cd "${HISHO_SOURCE_ROOT:?}"
 build=${HISHO_BUILD:?}
@@ -44,10 +45,23 @@ else
 	mmdebstrap --quiet --variant=minbase --include="systemd,dbus,mecab-ipadic-utf8,poppler-data,$packages" "$release" "$root" \
 		http://deb.debian.org/debian
 fi
-DESTDIR=$root meson install -C "$build" --no-rebuild >/dev/null
-prefix=$(meson introspect "$build" --buildoptions | python3 -c 'import json,sys
+if [ -n "${HISHO_TEST_DEB-}" ]; then
+	prefix=/usr
+	cp "$HISHO_TEST_DEB" "$root/root/hisho.deb"
+	chroot "$root" dpkg -i /root/hisho.deb >/dev/null
+else
+	DESTDIR=$root meson install -C "$build" --no-rebuild >/dev/null
+	prefix=$(meson introspect "$build" --buildoptions | python3 -c 'import json,sys
 print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
+fi
 cp -r docs/demo "$root/root/demo"
+embedder=${HISHO_MODELS:-${XDG_CACHE_HOME:-$HOME/.cache}/hisho/models}/e5-small-q4.bin
+if [ -f "$embedder" ]; then
+	cp "$embedder" "$root/root/embedder.bin"
+else
+	embedder=
+	echo "no e5-small-q4.bin in \$HISHO_MODELS: hisho-infer is not tried"
+fi
 ln -sf /dev/null "$root/etc/systemd/system/systemd-networkd-wait-online.service"
 ln -sf /dev/null "$root/etc/systemd/system/systemd-firstboot.service"
 # Shorter patience than an appliance has, so that the test need not wait: the watchdogs are the same.
@@ -117,7 +131,7 @@ serves() { [ "$(status ready)" = True ]; }
 
 step "a service"
 at systemd-sysusers 2>/dev/null
-at hisho init --listen 127.0.0.1:8443 >/dev/null
+at hisho init --listen 127.0.0.1:8443 ${embedder:+--embedder embedder.bin} >/dev/null
 at systemctl start hishod.service || die "hishod.service does not start"
 at hisho tenant add tokai >/dev/null
 wait_for "the tenant" at hisho tenant info --tenant tokai
@@ -131,8 +145,10 @@ ask >"$root/answer" || die "no answer: $(cat "$root/answer")"
 grep -q '支度料' "$root/answer" || die "another answer: $(cat "$root/answer")"
 
 step "each kind its own user, and nothing of another's"
+ready() { [ "$(field "$1" state)" = ready ]; }
+[ -z "$embedder" ] || wait_for "hisho-infer" ready hisho-infer
 [ "$(status missing_separations)" = none ] || die "missing: $(status missing_separations)"
-kinds="hisho-keyd hisho-web hisho-tenant hisho-extract"
+kinds="hisho-keyd hisho-web hisho-tenant hisho-extract${embedder:+ hisho-infer}"
 [ "$(field hisho-extract-pdf state)" = absent ] || kinds="$kinds hisho-extract-pdf"
 for kind in $kinds; do
 	user=$(at stat -c %U "/proc/$(field "$kind" pid)")
@@ -215,6 +231,11 @@ at sh -c 'head -c -1 pass >p && mv p pass && head -c -1 wrong >w && mv w wrong'
 answer wrong
 refused() { at journalctl --no-pager | grep -q 'keyring.root'; }
 wait_for "the refusal of a wrong passphrase" refused
+wait_for "another question" asked
+at systemctl stop hishod.service # while it waits
+! running || die "processes are left that wait for a passphrase"
+! asked >/dev/null 2>&1 || die "the question is left"
+at systemctl start --no-block hishod.service
 answer pass
 wait_for "the service behind its passphrase" serves
 at hisho status --json | grep -q '"root": "passphrase"' || die "the root is not the passphrase"
