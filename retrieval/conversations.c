@@ -24,10 +24,10 @@ struct own {
 	int64_t id, bytes, n_messages;
 };
 
-static int find_own(struct hs_store *s, const char *user, const char *conversation, struct own *ret, struct hs_err *err)
+static int find_own(struct hs_statements *db, const char *user, const char *conversation, struct own *ret, struct hs_err *err)
 {
 	HS_STMT_AUTO *st =
-	    hs_statement(&s->statements,
+	    hs_statement(db,
 			 "SELECT id, bytes, (SELECT count(*) FROM messages m WHERE m.conversation = c.id) FROM conversations c"
 			 " WHERE public = ?1 AND user = ?2",
 			 err);
@@ -42,10 +42,10 @@ static int find_own(struct hs_store *s, const char *user, const char *conversati
 }
 
 /* Is there room among what this person keeps? A question brings room for its answer along. */
-static int check_room(struct hs_store *s, const struct hs_asked *q, struct hs_err *err)
+static int check_room(struct hs_statements *db, const struct hs_asked *q, struct hs_err *err)
 {
 	HS_STMT_AUTO *st =
-	    hs_statement(&s->statements, "SELECT count(*), coalesce(sum(bytes), 0) FROM conversations WHERE user = ?1", err);
+	    hs_statement(db, "SELECT count(*), coalesce(sum(bytes), 0) FROM conversations WHERE user = ?1", err);
 	int rc = st ? hs_bind(st, "t", q->user) : -EIO;
 
 	if (rc == 0)
@@ -58,6 +58,27 @@ static int check_room(struct hs_store *s, const struct hs_asked *q, struct hs_er
 			       HS_N_("You keep as many conversations as one person can. Delete some that you need no more."),
 			       "%lld", (long long)sqlite3_column_int64(st, 0));
 	return 0;
+}
+
+/* The same for the conversation itself; fresh ones have it. */
+static int check_own_room(const struct own *in, const struct hs_asked *q, struct hs_err *err)
+{
+	if (in->n_messages + 2 <= HS_CONVERSATION_MESSAGES_MAX &&
+	    in->bytes + (int64_t)q->len + HS_CONVERSATION_ANSWER_MAX <= HS_CONVERSATION_BYTES_MAX)
+		return 0;
+	return hs_fail(err, ENOSPC, "conversation.full", HS_N_("This conversation is as long as one can be. Begin another."), "%s",
+		       q->conversation.s);
+}
+
+int hs_conversation_fits(struct hs_reader *r, const struct hs_asked *q, struct hs_err *err)
+{
+	struct own in;
+	int rc = check_room(&r->statements, q, err);
+
+	if (rc < 0 || q->fresh)
+		return rc;
+	rc = find_own(&r->statements, q->user, q->conversation.s, &in, err);
+	return rc < 0 ? rc : check_own_room(&in, q, err);
 }
 
 static int begin_conversation(struct hs_store *s, const struct hs_asked *q, struct own *ret, struct hs_err *err)
@@ -102,13 +123,11 @@ int hs_conversation_ask(struct hs_store *s, const struct hs_asked *q, struct hs_
 	int rc = hs_store_check_open(s, err);
 
 	if (rc == 0)
-		rc = check_room(s, q, err);
+		rc = check_room(&s->statements, q, err);
 	if (rc == 0)
-		rc = q->fresh ? begin_conversation(s, q, &in, err) : find_own(s, q->user, q->conversation.s, &in, err);
-	if (rc == 0 && (in.n_messages + 2 > HS_CONVERSATION_MESSAGES_MAX ||
-			in.bytes + (int64_t)q->len + HS_CONVERSATION_ANSWER_MAX > HS_CONVERSATION_BYTES_MAX))
-		rc = hs_fail(err, ENOSPC, "conversation.full",
-			     HS_N_("This conversation is as long as one can be. Begin another."), "%s", q->conversation.s);
+		rc = q->fresh ? begin_conversation(s, q, &in, err) : find_own(&s->statements, q->user, q->conversation.s, &in, err);
+	if (rc == 0)
+		rc = check_own_room(&in, q, err);
 	return rc < 0 ? rc : add_message(s, &in, &q->message, HS_MESSAGE_QUESTION, q->text, q->len, q->now_ms, &id, err);
 }
 
@@ -138,7 +157,7 @@ int hs_conversation_answer(struct hs_store *s, const struct hs_answered *a, stru
 		rc = hs_fail(err, EINVAL, "conversation.answer", HS_N_("The answer's citations do not fit its text."), "%s",
 			     a->message.s);
 	if (rc == 0)
-		rc = find_own(s, a->user, a->conversation.s, &in, err);
+		rc = find_own(&s->statements, a->user, a->conversation.s, &in, err);
 	if (rc == 0)
 		rc = add_message(s, &in, &a->message, HS_MESSAGE_ANSWER, a->text, a->len, a->now_ms, &id, err);
 	if (rc == 0)
@@ -165,7 +184,7 @@ int hs_conversation_delete(struct hs_store *s, const char *user, const char *con
 	int rc = hs_store_check_open(s, err);
 
 	if (rc == 0)
-		rc = find_own(s, user, conversation, &in, err);
+		rc = find_own(&s->statements, user, conversation, &in, err);
 	return rc < 0 ? rc : hs_execute(&s->statements, err, "DELETE FROM conversations WHERE id = ?1", "i", in.id);
 }
 

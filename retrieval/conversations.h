@@ -42,6 +42,9 @@ struct hs_asked {         /* a question on its way into a conversation */
  */
 int hs_conversation_ask(struct hs_store *s, const struct hs_asked *q, struct hs_err *err) HS_MUST_CHECK;
 
+/* On a reader, before there is an answer: would it be kept? Fails as above; writes nothing. */
+int hs_conversation_fits(struct hs_reader *r, const struct hs_asked *q, struct hs_err *err) HS_MUST_CHECK;
+
 struct hs_sentence_source { /* a released sentence and what it rests on */
 	uint32_t number;    /* in [n] */
 	uint32_t at, to;    /* bytes of the message */

@@ -10,9 +10,9 @@
  *
  * RECORDING writes the audit record of exactly the passages that the prompt holds; only then is anything shown. CLOSING
  * records the hash of what was released. Where the request names a conversation (chat_kept.c), RETRIEVING begins with its
- * last question, and the two records are written in one transaction with the question and with the answer. Whatever state
- * it is in, a client that goes away ends it: infer is cancelled at once, and the closing record says so. The work on threads
- * runs as jobs of the exchange, one at a time.
+ * last question, and CLOSING keeps question and answer in one transaction with its record: the writer may be busy for long,
+ * and nothing that is shown before the end waits for it. Whatever state it is in, a client that goes away ends it: infer is
+ * cancelled at once, and the closing record says so. The work on threads runs as jobs of the exchange, one at a time.
  */
 #include <errno.h>
 #include <string.h>
@@ -160,7 +160,7 @@ static int keep_answer(struct hs_exchange *x, struct hs_write_context *w)
 	struct chat *c = chat_of(x);
 	const struct hs_chat_head head = head_of(c);
 	tell_answer(x, c->hash);
-	return hs_kept_answer(&c->kept, x, &c->answer, &head, &c->counts, c->recorded, c->hash);
+	return hs_kept_answer(&c->kept, x, c->request.question, &c->answer, &head, &c->counts, c->recorded, c->hash);
 }
 
 static int record_kept_answer(struct hs_exchange *x, struct hs_write_context *w)
@@ -375,21 +375,7 @@ static int tell_question(struct hs_exchange *x)
 	return 0;
 }
 
-/* Looked at again, here and below: the model may have waited for minutes since the grant was made. */
-static int keep_question(struct hs_exchange *x, struct hs_write_context *w)
-{
-	struct chat *c = chat_of(x);
-	int rc = hs_exchange_recheck(x, hs_store_db(x->tenant->store));
-	if (rc == 0)
-		rc = tell_question(x);
-	return rc < 0 ? rc : hs_kept_question(&c->kept, x, c->request.question);
-}
-
-static int record_kept_question(struct hs_exchange *x, struct hs_write_context *w)
-{
-	return hs_exchange_transaction(x, w, keep_question, &chat_of(x)->recorded);
-}
-
+/* Looked at again: the model may have waited for minutes since the grant was made. */
 static int record_question(struct hs_exchange *x, struct hs_read_context *r)
 {
 	int rc = tell_question(x);
@@ -425,8 +411,7 @@ static void question_recorded(struct hs_exchange *x, int rc)
 static void record(struct chat *c)
 {
 	c->state = RECORDING;
-	int rc = *c->kept.conversation.s ? hs_exchange_on_writer(c->x, record_kept_question, question_recorded)
-					 : hs_exchange_on_recorder(c->x, record_question, question_recorded);
+	int rc = hs_exchange_on_recorder(c->x, record_question, question_recorded);
 	if (rc < 0)
 		fail(c, rc, &c->x->err);
 }
@@ -592,7 +577,7 @@ int hs_api_chat(struct hs_exchange *x)
 	hs_exchange_hold(x);
 	rc = c->model ? start_ticking(c) : -ENOMEM;
 	if (rc == 0)
-		rc = hs_kept_before(&c->kept) ? hs_exchange_on_reader(x, look_up, looked_up) : hs_retrieve(&c->retrieval);
+		rc = *c->kept.conversation.s ? hs_exchange_on_reader(x, look_up, looked_up) : hs_retrieve(&c->retrieval);
 	if (rc < 0)
 		free_chat(c);
 	return rc;

@@ -19,36 +19,37 @@ struct hs_kept hs_kept_of(const struct hs_chat_request *r)
 	return k;
 }
 
-bool hs_kept_before(const struct hs_kept *k)
+static struct hs_asked asked(const struct hs_kept *k, const struct hs_exchange *x, const char *question)
 {
-	return *k->conversation.s && !k->fresh;
+	return (struct hs_asked){.user = x->who.user,
+				 .conversation = k->conversation,
+				 .message = k->question,
+				 .fresh = k->fresh,
+				 .text = question,
+				 .len = strlen(question),
+				 .now_ms = hs_now_ms()};
 }
 
 int hs_kept_follow(const struct hs_kept *k, struct hs_exchange *x, struct hs_read_context *r, struct hs_chat_request *request)
 {
 	HS_CLEANUP(hs_buf_wipe) struct hs_buf previous = {.limit = HS_QUESTION_MAX};
-	int rc = hs_conversation_last_question(r->reader, x->grant, k->conversation.s, &previous, &x->err);
+	const struct hs_asked q = asked(k, x, request->question);
+	int rc = hs_conversation_fits(r->reader, &q, &x->err);
+	if (rc < 0 || k->fresh)
+		return rc;
+	rc = hs_conversation_last_question(r->reader, x->grant, k->conversation.s, &previous, &x->err);
 	const char *text = rc == 0 ? hs_buf_cstr(&previous) : NULL;
 	if (rc < 0)
 		return rc;
 	return text ? hs_chat_request_follow(request, text) : -ENOMEM;
 }
 
-int hs_kept_question(const struct hs_kept *k, struct hs_exchange *x, const char *question)
+int hs_kept_answer(const struct hs_kept *k, struct hs_exchange *x, const char *question, const struct hs_answer *a,
+		   const struct hs_chat_head *head, const struct hs_msg_done *counts, uint64_t audit_seq,
+		   const uint8_t hash[static HS_AUDIT_CHAIN_LEN])
 {
-	const struct hs_asked q = {.user = x->who.user,
-				   .conversation = k->conversation,
-				   .message = k->question,
-				   .fresh = k->fresh,
-				   .text = question,
-				   .len = strlen(question),
-				   .now_ms = hs_now_ms()};
-	return hs_conversation_ask(x->tenant->store, &q, &x->err);
-}
-
-int hs_kept_answer(const struct hs_kept *k, struct hs_exchange *x, const struct hs_answer *a, const struct hs_chat_head *head,
-		   const struct hs_msg_done *counts, uint64_t audit_seq, const uint8_t hash[static HS_AUDIT_CHAIN_LEN])
-{
+	struct hs_store *store = x->tenant->store;
+	const struct hs_asked q = asked(k, x, question);
 	struct hs_sentence_source sentences[HS_ANSWER_CITATIONS_MAX];
 	for (size_t i = 0; i < a->n_citations; i++) {
 		const struct hs_cited *c = &a->citations[i];
@@ -77,7 +78,9 @@ int hs_kept_answer(const struct hs_kept *k, struct hs_exchange *x, const struct 
 				       .now_ms = hs_now_ms()};
 	_Static_assert(sizeof answered.hash == HS_AUDIT_CHAIN_LEN, "one hash, two rooms");
 	memcpy(answered.hash, hash, sizeof answered.hash);
-	int rc = hs_conversation_answer(x->tenant->store, &answered, &x->err);
+	int rc = hs_conversation_ask(store, &q, &x->err);
+	if (rc == 0)
+		rc = hs_conversation_answer(store, &answered, &x->err);
 	if (rc != -ENOENT)
 		return rc;
 	x->err = HS_ERR_INIT;

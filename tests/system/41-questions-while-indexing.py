@@ -41,7 +41,7 @@ with Appliance() as a:
         return json.loads(a.request("GET", f"/v1/jobs/{job}", admin)[2])["state"]
 
     wait_for("the job to begin", lambda: state() != "waiting")
-    writes, reads, refused, over = [], [], [], threading.Event()
+    writes, reads, kept, refused, over = [], [], [], [], threading.Event()
 
     def write():
         while not over.is_set():
@@ -52,8 +52,26 @@ with Appliance() as a:
                 refused.append((status, body))
             time.sleep(0.2)
 
-    writer = threading.Thread(target=write)
-    writer.start()
+    def keep():
+        """Questions that are kept: evidence is shown at once, and only the end waits until question and answer are written."""
+        while not over.is_set():
+            connection = a.connection(timeout=300)
+            connection.request("POST", "/v1/chat/completions", body=json.dumps({
+                "stream": True, "hisho": {"conversation": "new"}, "messages": [{"role": "user", "content": "日当はいくらですか"}]}),
+                headers={"Authorization": f"Bearer {ask}", "Content-Type": "application/json"})
+            response, seen, last = connection.getresponse(), None, ""
+            for line in response:
+                last = line.decode() if line.strip() else last
+                if "二千円" in last and not seen:
+                    seen = time.monotonic()
+            kept.append((seen or time.monotonic(), time.monotonic()))
+            if response.status != 200 or not seen or "[DONE]" not in last:
+                refused.append((response.status, last))
+            connection.close()
+
+    threads = [threading.Thread(target=write), threading.Thread(target=keep)]
+    for thread in threads:
+        thread.start()
     while state() == "running":
         for path, body in (("/v1/search", {"query": "日当"}),
                            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "日当はいくらですか"}]})):
@@ -62,13 +80,19 @@ with Appliance() as a:
             reads.append((begun, time.monotonic()))
             check(status == 200 and "二千円" in reply.decode(), f"{path}: {status} {reply.decode()[:200]}")
     over.set()
-    writer.join()
+    for thread in threads:
+        thread.join()
     check(not refused, refused)
     check(state() == "done", f"the document: {state()}")
     past = max(sum(1 for r in reads if w[0] < r[0] and r[1] < w[1]) for w in writes)
+    behind = max(sum(1 for r in reads if k[0] < r[0] and r[1] < k[1]) for k in kept)
     check(past >= AT_LEAST, f"{past} of {len(reads)} were answered while a write waited for the document")
+    check(behind >= AT_LEAST, f"{behind} of {len(reads)} were answered between a kept answer's evidence and its end")
     shown = json.loads(a.hisho("audit", "show", "--limit", "10000", "--json", tenant="t"))
+    listed = json.loads(a.request("GET", "/v1/conversations", ask)[2])["data"]
+    check(len(listed) == len(kept) and all(c["messages"] == 2 for c in listed), f"{len(listed)} of {len(kept)} are kept")
     recorded = [r for r in shown if r["action"] in ("search", "ask") and r["decision"] == "allowed"]
-    check(len(recorded) == len(reads) + 1, f"{len(recorded)} records of {len(reads) + 1} searches and questions")
+    check(len(recorded) == len(reads) + len(kept) + 1, f"{len(recorded)} records of {len(reads) + len(kept) + 1} searches and questions")
     check(len(a.search("t", "tanaka", "119999番の申請")) > 0, "the large document is found")
-print(f"{len(reads)} searches and questions answered and recorded while one document was indexed, {past} in front of one write")
+print(f"{len(reads)} searches and questions answered and recorded while one document was indexed, {past} in front of one write, "
+      f"{behind} behind an answer that was shown and waited to be kept")

@@ -103,7 +103,11 @@ with Appliance() as a:
         check(len(a.search("t", "tanaka", "日当")) == 1, f"search {i} on a full disk")
     answer = a.ask("t", "tanaka", "日当はいくらですか")
     check("二千円" in json.dumps(answer, ensure_ascii=False), answer)
-    check(recorded(a) == before + 301, f"{recorded(a) - before} of 301 were recorded")
+    status_code, _, reply = a.request("POST", "/v1/chat/completions", a.token("t", "tanaka"), {
+        "stream": True, "hisho": {"conversation": "new"}, "messages": [{"role": "user", "content": "日当はいくらですか"}]})
+    check(status_code == 200 and "二千円" in reply.decode() and '"error"' in reply.decode().splitlines()[-2],
+          f"shown, and said that it could not be kept: {status_code} {reply.decode()}")
+    check(recorded(a) == before + 302, f"{recorded(a) - before} of 302 were recorded")
 
     # room again: the same document is taken, having never counted as filed
     ballast.drop()

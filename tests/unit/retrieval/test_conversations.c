@@ -36,10 +36,15 @@ static int ask(struct fixture *f, const char *user, struct hs_id *conversation, 
 			     .text = text,
 			     .len = strlen(text),
 			     .now_ms = T0};
+	struct hs_err foretold = HS_ERR_INIT;
+	int fits = hs_conversation_fits(f->reader, &q, &foretold);
 	int rc = hs_store_begin(f->store, err);
 
 	if (rc == 0)
 		rc = hs_conversation_ask(f->store, &q, err);
+	assert_int_equal(fits, rc); /* what a reader foretells comes true */
+	if (rc < 0)
+		assert_string_equal(foretold.code, err->code);
 	if (rc == 0)
 		return hs_store_commit(f->store, err);
 	hs_store_rollback(f->store);
