@@ -142,9 +142,12 @@ static int put_run(const struct hs_chat *c, const struct hs_tokenizer *t, const 
 		return hs_tok_marks_encode(c->marks, text, n, out);
 	const struct hs_slice *whole = &ask->segments[source - 1].text;
 	const struct part *known = &parts[source - 1];
+	bool begins = out->count == 0 || hs_tok_is_special(t, out->ids[out->count - 1]);
+	if (begins && hs_tok_leads_with_space(t))
+		return hs_tok_encode(t, text, n, out);
 	if (n == whole->len && memcmp(text, whole->s, n) == 0)
 		return push_all(out, all->ids + known->from, known->count);
-	return hs_tok_encode(t, text, n, out);
+	return hs_tok_encode_on(t, text, n, out);
 }
 
 static int put_prompt(const struct hs_chat *c, const struct hs_tokenizer *t, const struct hs_msg_generate *ask,
@@ -183,7 +186,7 @@ static int encode_all(const struct hs_tokenizer *t, const struct hs_msg_generate
 			return -EMSGSIZE;
 		parts[i].from = all->count;
 		if (kept[i])
-			rc = hs_tok_encode(t, s->text.s, s->text.len, all);
+			rc = hs_tok_encode_on(t, s->text.s, s->text.len, all);
 		parts[i].count = all->count - parts[i].from;
 	}
 	return rc;

@@ -161,7 +161,8 @@ static struct hs_tvalue has_end(struct hs_render *r, const struct hs_tcall *c, c
 	size_t n = all == v ? 1 : v->list->n;
 	for (size_t i = 0; i < n && hs_t_step(r, 1); i++) {
 		const struct hs_ttext *end = text_arg(r, &all[i], start ? "startswith" : "endswith");
-		if (r->rc == 0 && end->len <= t->len && memcmp(start ? t->s : t->s + t->len - end->len, end->s, end->len) == 0)
+		if (hs_t_step(r, end->len / 64) && end->len <= t->len &&
+		    memcmp(start ? t->s : t->s + t->len - end->len, end->s, end->len) == 0)
 			return hs_t_bool(true);
 	}
 	return hs_t_bool(false);
@@ -460,6 +461,8 @@ static struct hs_tvalue pop_key(struct hs_render *r, const struct hs_tcall *c, c
 	if (!found)
 		return HS_TGIVEN(a[1]) ? a[1] : hs_t_fail(r, "pop finds no such key");
 	struct hs_tvalue out = *found;
+	if (!hs_t_step(r, d->n / 2))
+		return HS_TUNDEFINED;
 	size_t i = (size_t)(HS_CONTAINER_OF(found, struct hs_tpair, value) - d->v);
 	memmove(d->v + i, d->v + i + 1, (d->n - i - 1) * sizeof *d->v);
 	d->n--;
@@ -490,6 +493,8 @@ static struct hs_tvalue pop_item(struct hs_render *r, const struct hs_tcall *c, 
 	i += i < 0 ? (int64_t)l->n : 0;
 	if (i < 0 || i >= (int64_t)l->n)
 		return hs_t_fail(r, "pop finds nothing there");
+	if (!hs_t_step(r, l->n / 4))
+		return HS_TUNDEFINED;
 	struct hs_tvalue out = l->v[i];
 	memmove(l->v + i, l->v + i + 1, (l->n - (size_t)i - 1) * sizeof *l->v);
 	l->n--;
@@ -503,7 +508,7 @@ static struct hs_tvalue insert(struct hs_render *r, const struct hs_tcall *c, co
 	i += i < 0 ? n : 0;
 	i = HS_MIN(HS_MAX(i, 0), n);
 	hs_t_push(r, l, a[1]);
-	if (r->rc == 0) {
+	if (hs_t_step(r, l->n / 4)) {
 		memmove(l->v + i + 1, l->v + i, (size_t)(n - i) * sizeof *l->v);
 		l->v[i] = a[1];
 	}

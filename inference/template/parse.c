@@ -84,9 +84,9 @@ uint32_t hs_tp_symbol(struct hs_tparser *p, const char *s, size_t n)
 			return i;
 	if (t->n_symbols == t->cap_symbols) {
 		uint32_t cap = t->cap_symbols ? t->cap_symbols * 2 : 64;
-		const char **more = hs_arena_calloc(t->arena, cap, sizeof(char *));
-		if (!more || cap > 4096) {
-			hs_tp_limit(p, "HS_TEMPLATE_PARSED_MAX");
+		const char **more = cap <= HS_TEMPLATE_NAMES_MAX ? hs_arena_calloc(t->arena, cap, sizeof(char *)) : NULL;
+		if (!more) {
+			hs_tp_limit(p, cap <= HS_TEMPLATE_NAMES_MAX ? "HS_TEMPLATE_PARSED_MAX" : "HS_TEMPLATE_NAMES_MAX");
 			return 0;
 		}
 		if (t->n_symbols)

@@ -22,7 +22,7 @@ static struct hs_tscope *new_scope(struct hs_render *r, struct hs_tscope *parent
 
 static void set(struct hs_render *r, struct hs_tscope *s, uint32_t symbol, struct hs_tvalue v)
 {
-	if (!s || r->rc < 0)
+	if (!s || !hs_t_step(r, s->n / 32))
 		return;
 	for (uint32_t i = 0; i < s->n; i++) {
 		if (s->v[i].symbol == symbol) {

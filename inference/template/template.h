@@ -25,6 +25,7 @@
 
 #define HS_TEMPLATE_SOURCE_MAX (256u << 10) /* bytes of a template */
 #define HS_TEMPLATE_PARSED_MAX (48u << 20)  /* bytes that its parsed form may take */
+#define HS_TEMPLATE_NAMES_MAX 1024u         /* different names in a template */
 #define HS_TEMPLATE_NEST_MAX 200u           /* expressions and blocks within each other */
 #define HS_TEMPLATE_STEPS_MAX 4000000u      /* of one rendering: a step is an operation, or 64 bytes looked at */
 #define HS_TEMPLATE_DEPTH_MAX 1200u         /* operations within each other, macro calls counted in */

@@ -55,16 +55,28 @@ void hs_tb_put(struct hs_render *r, struct hs_tbuilder *b, const char *s, size_t
 		b->len -= n;
 }
 
+/* The run that holds the byte at `at`, of a text that has runs; the last one for what lies past the end. */
+static size_t run_at(const struct hs_ttext *t, size_t at)
+{
+	size_t low = 0, high = t->n_runs - 1;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (t->runs[middle].end <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 void hs_tb_put_slice(struct hs_render *r, struct hs_tbuilder *b, const struct hs_ttext *t, size_t from, size_t to)
 {
 	if (!t->n_runs) {
 		hs_tb_put(r, b, t->s + from, to - from, t->source);
 		return;
 	}
-	for (size_t i = 0; i < t->n_runs && from < to && hs_t_step(r, 1); i++) {
+	for (size_t i = run_at(t, from); i < t->n_runs && from < to && hs_t_step(r, 1); i++) {
 		size_t end = HS_MIN(t->runs[i].end, to);
-		if (end <= from)
-			continue;
 		hs_tb_put(r, b, t->s + from, end - from, t->runs[i].source);
 		from = end;
 	}
@@ -116,10 +128,7 @@ struct hs_tvalue hs_tt_own(struct hs_render *r, const char *s)
 
 uint16_t hs_tt_source_at(const struct hs_ttext *t, size_t at)
 {
-	for (size_t i = 0; i < t->n_runs; i++)
-		if (at < t->runs[i].end)
-			return t->runs[i].source;
-	return t->n_runs ? t->runs[t->n_runs - 1].source : t->source;
+	return t->n_runs ? t->runs[run_at(t, at)].source : t->source;
 }
 
 const struct hs_ttext *hs_tt_slice(struct hs_render *r, const struct hs_ttext *t, size_t from, size_t to)
@@ -132,11 +141,7 @@ const struct hs_ttext *hs_tt_slice(struct hs_render *r, const struct hs_ttext *t
 	*out = (struct hs_ttext){.s = t->s + from, .len = to - from, .source = t->source, .markup = t->markup};
 	if (!t->n_runs)
 		return out;
-	size_t first = 0, last;
-	while (t->runs[first].end <= from)
-		first++;
-	for (last = first; t->runs[last].end < to;)
-		last++;
+	size_t first = run_at(t, from), last = run_at(t, to - 1);
 	if (first == last) {
 		out->source = t->runs[first].source;
 		return out;
@@ -186,7 +191,7 @@ size_t hs_tt_find_last(struct hs_render *r, const struct hs_ttext *hay, size_t f
 {
 	if (from > to || needle->len > to - from)
 		return SIZE_MAX;
-	for (size_t at = to - needle->len + 1; at-- > from && hs_t_step(r, 1);)
+	for (size_t at = to - needle->len + 1; at-- > from && hs_t_step(r, 1 + needle->len / 64);)
 		if (memcmp(hay->s + at, needle->s, needle->len) == 0)
 			return at;
 	return SIZE_MAX;

@@ -220,7 +220,7 @@ static bool lists_equal(struct hs_render *r, const struct hs_tlist *a, const str
 		return true;
 	if (a->lazy || b->lazy || a->tuple != b->tuple || a->n != b->n)
 		return false;
-	for (size_t i = 0; i < a->n && r->rc == 0; i++)
+	for (size_t i = 0; i < a->n && hs_t_step(r, 1); i++)
 		if (!hs_t_equal(r, &a->v[i], &b->v[i]))
 			return false;
 	return true;
@@ -274,7 +274,7 @@ int hs_t_compare(struct hs_render *r, const struct hs_tvalue *a, const struct hs
 	if (a->kind == HS_T_LIST && b->kind == HS_T_LIST && a->list->tuple == b->list->tuple && !a->list->lazy && hs_t_enter(r)) {
 		int c = 0;
 		size_t n = HS_MIN(a->list->n, b->list->n);
-		for (size_t i = 0; c == 0 && i < n && r->rc == 0; i++)
+		for (size_t i = 0; c == 0 && i < n && hs_t_step(r, 1); i++)
 			if (!hs_t_equal(r, &a->list->v[i], &b->list->v[i]))
 				c = hs_t_compare(r, &a->list->v[i], &b->list->v[i]);
 		hs_t_leave(r);
@@ -306,6 +306,8 @@ struct hs_tlist *hs_t_iterate(struct hs_render *r, const struct hs_tvalue *v)
 	struct hs_tlist *out;
 	switch (v->kind) {
 	case HS_T_LIST:
+		if (!hs_t_step(r, 1 + v->list->n / 8)) /* whoever goes over it does so at once */
+			return NULL;
 		if (!v->list->lazy)
 			return v->list;
 		if ((out = hs_t_list(r))) {

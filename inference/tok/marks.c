@@ -77,6 +77,13 @@ static const struct mark *match(const struct hs_tok_marks *m, const char *text, 
 	return NULL;
 }
 
+/* A text begins, with the space that some vocabularies put before it, at the beginning and behind a special token. */
+static int encode(const struct hs_tok_marks *m, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	bool begins = out->count == 0 || hs_tok_is_special(m->t, out->ids[out->count - 1]);
+	return begins ? hs_tok_encode(m->t, text, n, out) : hs_tok_encode_on(m->t, text, n, out);
+}
+
 int hs_tok_marks_encode(const struct hs_tok_marks *m, const char *text, size_t n, struct hs_tok_ids *out)
 {
 	size_t from = 0, begin = out->count;
@@ -88,13 +95,13 @@ int hs_tok_marks_encode(const struct hs_tok_marks *m, const char *text, size_t n
 			continue;
 		}
 		if (at > from)
-			rc = hs_tok_encode(m->t, text + from, at - from, out);
+			rc = encode(m, text + from, at - from, out);
 		if (rc == 0)
 			rc = hs_tok_ids_push(out, k->id);
 		from = at += k->len;
 	}
 	if (rc == 0 && from < n)
-		rc = hs_tok_encode(m->t, text + from, n - from, out);
+		rc = encode(m, text + from, n - from, out);
 	if (rc < 0)
 		out->count = begin;
 	return rc;

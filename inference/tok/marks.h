@@ -14,7 +14,7 @@ void hs_tok_marks_destroy(struct hs_tok_marks *m);                              
 
 /*
  * Append the ids of a template's own text: at each place the special token with the longest text, between them what
- * hs_tok_encode gives. Its failures; on failure out is as it was.
+ * hs_tok_encode gives at a beginning and hs_tok_encode_on elsewhere. Its failures; on failure out is as it was.
  */
 int hs_tok_marks_encode(const struct hs_tok_marks *m, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
 

@@ -147,19 +147,20 @@ static bool ends_with_mark(const struct hs_buf *b)
 	return b->len >= HS_SPACE_MARK_LEN && memcmp(b->data + b->len - HS_SPACE_MARK_LEN, HS_SPACE_MARK, HS_SPACE_MARK_LEN) == 0;
 }
 
-static int normalise(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, struct hs_buf *out)
+static int normalise(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, bool goes_on,
+		     struct hs_buf *out)
 {
 	struct hs_gguf_str part;
 	size_t at = 0;
-	for (size_t len; sp->collapse && at < n; at += len) {
+	for (size_t len; sp->collapse && !goes_on && at < n; at += len) {
 		len = next_part(sp, v, text + at, n - at, &part);
 		if (part.len != 1 || part.s[0] != ' ')
 			break;
 	}
 	if (at == n)
 		return 0;
-	int rc = sp->add_prefix ? hs_buf_append(out, HS_SPACE_MARK, HS_SPACE_MARK_LEN) : 0;
-	bool after_space = sp->collapse;
+	int rc = sp->add_prefix && !goes_on ? hs_buf_append(out, HS_SPACE_MARK, HS_SPACE_MARK_LEN) : 0;
+	bool after_space = sp->collapse && !goes_on;
 	while (rc == 0 && at < n) {
 		at += next_part(sp, v, text + at, n - at, &part);
 		while (after_space && part.len && part.s[0] == ' ') {
@@ -171,15 +172,16 @@ static int normalise(const struct hs_sp *sp, const struct hs_vocab *v, const cha
 		rc = append_escaped(out, part);
 		after_space = sp->collapse && part.s[part.len - 1] == ' ';
 	}
-	while (rc == 0 && sp->collapse && ends_with_mark(out))
+	while (rc == 0 && sp->collapse && !goes_on && ends_with_mark(out))
 		out->len -= HS_SPACE_MARK_LEN;
 	return rc;
 }
 
-int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
+int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, bool goes_on,
+		 struct hs_tok_ids *out)
 {
 	HS_BUF_AUTO normal = {.limit = NORMALISED_MAX};
-	int rc = normalise(sp, v, text, n, &normal);
+	int rc = normalise(sp, v, text, n, goes_on, &normal);
 	if (rc == 0 && normal.len)
 		rc = sp->unigram ? hs_sp_viterbi(sp, v, (const char *)normal.data, normal.len, out)
 				 : hs_sp_merge(sp, v, (const char *)normal.data, normal.len, out);

@@ -26,7 +26,8 @@ struct hs_sp {
 int hs_sp_init(struct hs_sp *sp, const struct hs_vocab *v, const struct hs_gguf *g, bool declared_llama,
 	       struct hs_err *err) HS_MUST_CHECK;
 void hs_sp_finish(struct hs_sp *sp);
-int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n,
+/* goes_on: behind another text, and may go on: no space before it, and those at its ends stay. */
+int hs_sp_encode(const struct hs_sp *sp, const struct hs_vocab *v, const char *text, size_t n, bool goes_on,
 		 struct hs_tok_ids *out) HS_MUST_CHECK;
 int hs_sp_bytes(const struct hs_vocab *v, hs_tok_id id, struct hs_buf *out) HS_MUST_CHECK;
 

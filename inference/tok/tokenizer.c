@@ -90,7 +90,7 @@ size_t hs_tokenizer_vocab(const struct hs_tokenizer *t)
 	return t->vocab.n;
 }
 
-int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out)
+static int encode(const struct hs_tokenizer *t, const char *text, size_t n, bool goes_on, struct hs_tok_ids *out)
 {
 	if (n > HS_TOK_TEXT_MAX)
 		return -EMSGSIZE;
@@ -99,10 +99,20 @@ int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, stru
 	size_t begin = out->count;
 	int rc = t->kind == BPE         ? hs_bpe_encode(&t->bpe, &t->vocab, text, n, out)
 		 : t->kind == WORDPIECE ? hs_wordpiece_encode(&t->wordpiece, &t->vocab, text, n, out)
-					: hs_sp_encode(&t->sp, &t->vocab, text, n, out);
+					: hs_sp_encode(&t->sp, &t->vocab, text, n, goes_on, out);
 	if (rc < 0)
 		out->count = begin;
 	return rc;
+}
+
+int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	return encode(t, text, n, false, out);
+}
+
+int hs_tok_encode_on(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out)
+{
+	return encode(t, text, n, true, out);
 }
 
 bool hs_tok_is_special(const struct hs_tokenizer *t, hs_tok_id id)
@@ -118,7 +128,8 @@ hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text)
 
 const char *hs_tok_special_text(const struct hs_tokenizer *t, hs_tok_id id, size_t *ret_len)
 {
-	return id >= 0 && (uint32_t)id < t->vocab.n && hs_vocab_is_special(&t->vocab, id) ? hs_vocab_text(&t->vocab, id, ret_len) : NULL;
+	return id >= 0 && (uint32_t)id < t->vocab.n && hs_vocab_is_special(&t->vocab, id) ? hs_vocab_text(&t->vocab, id, ret_len)
+											  : NULL;
 }
 
 hs_tok_id hs_tok_bos(const struct hs_tokenizer *t)

@@ -32,6 +32,8 @@ size_t hs_tokenizer_vocab(const struct hs_tokenizer *t);
  * -EMSGSIZE past HS_TOK_TEXT_MAX, -ENOMEM; on failure out is as it was.
  */
 int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
+/* The same for a part that stands behind others, none of them special: no space is put before it, those at its ends stay. */
+int hs_tok_encode_on(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
 
 /*
  * Special: control and unknown tokens, and tokens that the model's makers added by name ("<|im_start|>", "<tool_call>");

@@ -116,6 +116,34 @@ static void test_marks(void **state)
 	hs_tokenizer_destroy(t);
 }
 
+/* A space stands before a text where it begins: first of all, and behind a special token. */
+static void test_marks_and_spaces(void **state)
+{
+	static const struct piece pieces[] = {{"<unk>", 0, 2},
+					      {"a", -1, 1},
+					      {"\xe2\x96\x81"
+					       "a",
+					       -2, 1},
+					      {"\xe2\x96\x81", -3, 1},
+					      {"<s>", 0, 3}};
+	struct hs_err err;
+	struct hs_tokenizer *t = make_sp(pieces, HS_ARRAY_LEN(pieces), "llama", false, false, &err);
+	struct hs_tok_marks *m = NULL;
+	struct hs_tok_ids ids = {0};
+	static const hs_tok_id wanted[] = {2, 4, 2, 1, 1, 1};
+	assert_non_null(t);
+	assert_true(hs_tok_leads_with_space(t));
+	assert_int_equal(hs_tok_marks_create(t, &m), 0);
+	assert_int_equal(hs_tok_marks_encode(m, "a<s>aa", 6, &ids), 0);
+	assert_int_equal(hs_tok_marks_encode(m, "a", 1, &ids), 0);
+	assert_int_equal(hs_tok_encode_on(t, "a", 1, &ids), 0);
+	assert_int_equal(ids.count, HS_ARRAY_LEN(wanted));
+	assert_memory_equal(ids.ids, wanted, sizeof wanted);
+	hs_tok_ids_finish(&ids);
+	hs_tok_marks_destroy(m);
+	hs_tokenizer_destroy(t);
+}
+
 static void test_choice(void **state)
 {
 	static const char *const gemma[] = {"<start_of_turn>", "<end_of_turn>"}, *const half[] = {"<start_of_turn>"};
@@ -148,9 +176,8 @@ static void test_what_cannot_be_used(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_forms_of_ours),
-	    cmocka_unit_test(test_marks),
-	    cmocka_unit_test(test_choice),
+	    cmocka_unit_test(test_forms_of_ours),       cmocka_unit_test(test_marks),
+	    cmocka_unit_test(test_marks_and_spaces),    cmocka_unit_test(test_choice),
 	    cmocka_unit_test(test_what_cannot_be_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

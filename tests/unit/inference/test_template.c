@@ -251,7 +251,7 @@ static void test_errors_name_the_line(void **state)
 
 static void test_limits(void **state)
 {
-	static char nested[4096];
+	static char nested[4096], names[1100 * 12];
 	refused("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", -EMSGSIZE, "template.limit",
 		"line 1: HS_TEMPLATE_STEPS_MAX");
 	refused("{% set ns = namespace(s='ab') %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", -EMSGSIZE,
@@ -267,6 +267,10 @@ static void test_limits(void **state)
 	refused("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", -EMSGSIZE, "template.limit", "line 1: HS_TEMPLATE_DEPTH_MAX");
 	refused("{% set l = [1] %}{% for x in l %}{% set _ = l.append(x) %}{% endfor %}", -EMSGSIZE, "template.limit",
 		"line 1: HS_TEMPLATE_STEPS_MAX");
+	size_t len = 0;
+	for (unsigned i = 0; i < 1100; i++)
+		len += (size_t)snprintf(names + len, sizeof names - len, "{{ n%u }}", i);
+	refused(names, -EMSGSIZE, "template.limit", "line 1: HS_TEMPLATE_NAMES_MAX");
 	memset(nested, '(', 100);
 	memcpy(nested, "{{ ", 3);
 	refused(nested, -EINVAL, "template.syntax", "line 1: a tag has no end");
