@@ -5,7 +5,6 @@
 
 #include <sodium.h>
 
-#include "retrieval/check.h"
 #include "text/sentence.h"
 
 /* Seconds that an employee waits for the prompt to be read, and what a prompt costs beside its passages. */
@@ -250,7 +249,7 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 	*ret = (struct hs_verdict){0};
 	if (a->next_quote < a->n_quotes) {
 		const struct hs_quote *q = &a->quotes[a->next_quote];
-		*ret = (struct hs_verdict){true, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
+		*ret = (struct hs_verdict){true, HS_CHECK_SUPPORTED, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
 		return 0;
 	}
 	struct hs_check_result result;
@@ -258,10 +257,13 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 	if (rc == 0)
 		rc = hs_check_sentence(a->check, (const char *)a->offered.data + a->sentence_start, a->sentence_end - a->sentence_start,
 				       &result);
-	if (rc < 0 || result.why != HS_CHECK_SUPPORTED)
+	if (rc < 0)
 		return rc;
+	ret->why = result.why;
+	if (result.why != HS_CHECK_SUPPORTED)
+		return 0;
 	const struct hs_cited *e = &a->evidence[result.passage];
-	*ret = (struct hs_verdict){true, result.passage, e->start + result.start, e->start + result.end, e->version};
+	*ret = (struct hs_verdict){true, result.why, result.passage, e->start + result.start, e->start + result.end, e->version};
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "daemon/tenant/chat_events.h"
 #include "daemon/tenant/prompt.h"
+#include "retrieval/check.h"
 #include "retrieval/evidence.h"
 #include "text/analyze.h"
 
@@ -45,6 +46,7 @@ struct hs_answer {
 
 struct hs_verdict { /* of one sentence */
 	bool supported;
+	enum hs_check_why why;
 	size_t evidence;      /* index of what supports it */
 	uint32_t start, end;  /* the cited bytes of the canonical text */
 	const char *version;  /* of the evidence */
