@@ -52,7 +52,8 @@ static int judge(struct hs_analyzer *a, const json_t *c, bool verbose)
 	size_t n = 0, i;
 	if (!sentence || !k)
 		return -1;
-	json_array_foreach (list, i, p) {
+	json_array_foreach(list, i, p)
+	{
 		if (n == PASSAGES_MAX)
 			break;
 		passages[n].text = json_string_value(p);
@@ -97,14 +98,15 @@ int main(int argc, char **argv)
 	double ms = (double)(hs_monotonic_us() - start) / 1000;
 	free(line);
 	hs_analyzer_destroy(a);
-	printf("%-16s %-6s %6s %6s  unsupported number comparator name polarity empty\n", "kind", "truth", "cases", "right");
+	printf("%-16s %-6s %6s %6s  unsupported number comparator name polarity tie empty\n", "kind", "truth", "cases", "right");
 	for (size_t i = 0; i < KINDS_MAX && kinds[i].name[0]; i++) {
 		const struct kind *k = &kinds[i];
 		all[k->supported] += k->n;
 		right[k->supported] += k->right;
-		printf("%-16s %-6s %6zu %5.1f%%  %zu %zu %zu %zu %zu %zu\n", k->name, k->supported ? "true" : "false", k->n,
+		printf("%-16s %-6s %6zu %5.1f%%  %zu %zu %zu %zu %zu %zu %zu\n", k->name, k->supported ? "true" : "false", k->n,
 		       100.0 * (double)k->right / (double)k->n, k->why[HS_CHECK_UNSUPPORTED], k->why[HS_CHECK_NUMBER],
-		       k->why[HS_CHECK_COMPARATOR], k->why[HS_CHECK_NAME], k->why[HS_CHECK_POLARITY], k->why[HS_CHECK_EMPTY]);
+		       k->why[HS_CHECK_COMPARATOR], k->why[HS_CHECK_NAME], k->why[HS_CHECK_POLARITY], k->why[HS_CHECK_TIE],
+		       k->why[HS_CHECK_EMPTY]);
 	}
 	if (!all[0] || !all[1])
 		return 1;

@@ -6,93 +6,61 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
-#include "retrieval/polarity.h"
-#include "retrieval/quantity.h"
-#include "text/normalize.h"
+#include "retrieval/ties.h"
 #include "text/sentence.h"
 
-#define WINDOW_MAX 3       /* sentences that may support one sentence together */
-#define THRESHOLD 0.62f    /* share of words that must be found; measured: docs/answer-check.md */
-#define SIZE_COST 0.15f    /* of overlap, that each further sentence must add */
-#define NEAR 0.06f         /* windows whose overlap differs by no more speak of the same */
-#define TOKENS_MAX 4096    /* of one sentence */
-
-/* A sentence taken apart. */
-struct claim {
-	uint32_t start, end; /* bytes of the passage */
-	struct hs_norm norm;
-	struct hs_tokens tokens;
-	struct hs_word *words;
-	struct hs_quantities quantities;
-	uint32_t modality; /* enum hs_modality bits */
-};
+#define WINDOW_MAX 3    /* sentences that may support one sentence together */
+#define THRESHOLD 0.62f /* share of words that must be found; measured: docs/answer-check.md */
+#define SIZE_COST 0.15f /* of overlap, that each further sentence must add */
+#define NEAR 0.06f      /* windows whose overlap differs by no more speak of the same */
 
 struct passage {
-	struct claim *claims;
+	struct hs_claim *claims;
 	size_t n;
-	struct claim context; /* words and text of the title and headings */
+	struct hs_claim context; /* words and text of the title and headings */
+	struct hs_claim header;  /* the last line of the context, where it is a row: the header of a table that goes on here */
+	const struct hs_claim **headers; /* of each claim that is a row */
 };
 
 struct hs_check {
 	struct hs_tagger *tagger;
 	struct passage *passages;
 	size_t n;
-	struct claim question;
+	struct hs_claim question;
 };
 
-static void claim_finish(struct claim *c)
-{
-	if (c->norm.text)
-		explicit_bzero(c->norm.text, c->norm.len);
-	if (c->tokens.terms)
-		explicit_bzero(c->tokens.terms, c->tokens.terms_len);
-	hs_norm_finish(&c->norm);
-	hs_tokens_finish(&c->tokens);
-	free(c->words);
-	hs_quantities_finish(&c->quantities);
-	*c = (struct claim){0};
-}
+/* --- making a check --- */
 
-/* The bytes of an item's number at the start, which counts nothing: "1. ", "(2) ", "3、", "・4)". */
-static size_t item_number(const char *s, size_t n)
+/* Each row gets its header: the first row of its table, or the one that the context ends with. */
+static int find_headers(struct hs_tagger *t, const struct hs_check_passage *in, struct passage *p)
 {
-	size_t i = 0;
-	while (i < n && strchr(" (-*#", s[i]))
-		i++;
-	size_t digits = i;
-	while (i < n && i - digits < 3 && s[i] >= '0' && s[i] <= '9')
-		i++;
-	if (i == digits || i == n)
-		return 0;
-	if (n - i >= 3 && !strncmp(s + i, "、", 3))
-		return i + 3;
-	return (s[i] == '.' || s[i] == ')') && !(i + 1 < n && s[i + 1] >= '0' && s[i + 1] <= '9') ? i + 1 : 0;
-}
-
-static int claim_init(struct hs_tagger *t, const char *text, size_t n, struct claim *ret)
-{
-	struct claim c = {.end = (uint32_t)n};
-	int rc = hs_normalize(text, n, &c.norm);
-	if (!rc)
-		rc = hs_tokenize_words(t, text, n, &c.tokens);
-	if (!rc && c.tokens.count > TOKENS_MAX)
-		rc = -EMSGSIZE;
-	if (!rc) {
-		size_t skip = item_number(c.norm.text, c.norm.len);
-		c.words = calloc(c.tokens.count + 1, sizeof(*c.words));
-		rc = c.words ? hs_quantities_find(c.norm.text + skip, c.norm.len - skip, &c.quantities) : -ENOMEM;
+	const char *line = in->context_len ? memrchr(in->context, '\n', in->context_len) : NULL;
+	const struct hs_claim *header = NULL;
+	p->headers = calloc(p->n + 1, sizeof *p->headers);
+	if (!p->headers)
+		return -ENOMEM;
+	if (line) {
+		int rc = hs_claim_init(t, line + 1, (size_t)(in->context + in->context_len - line - 1), &p->header);
+		if (rc)
+			return rc;
 	}
-	if (rc) {
-		claim_finish(&c);
-		return rc;
+	for (size_t k = 0; k < p->n; k++) {
+		const struct hs_claim *c = &p->claims[k];
+		if (!c->n_cells) {
+			header = NULL;
+			continue;
+		}
+		bool given = k == 0 && p->header.n_cells == c->n_cells &&
+			     (p->header.norm.len != c->norm.len || memcmp(p->header.norm.text, c->norm.text, c->norm.len) != 0);
+		if (!header)
+			header = given ? &p->header : c;
+		p->headers[k] = header;
+		int rc = header == c ? 0 : hs_claim_read_units(&p->claims[k], header, hs_row_shift(c, header));
+		if (rc)
+			return rc;
 	}
-	hs_polarity_mark(text, n, &c.tokens, c.words);
-	c.modality = hs_modality_find(c.norm.text, c.norm.len);
-	*ret = c;
 	return 0;
 }
-
-/* --- making a check --- */
 
 static int passage_init(struct hs_tagger *t, const struct hs_check_passage *in, struct passage *p)
 {
@@ -102,23 +70,23 @@ static int passage_init(struct hs_tagger *t, const struct hs_check_passage *in, 
 		return -EMSGSIZE;
 	if (!hs_utf8_valid(in->text, in->len, NULL))
 		return -EILSEQ;
-	int rc = in->context ? claim_init(t, in->context, in->context_len, &p->context) : 0;
+	int rc = in->context ? hs_claim_init(t, in->context, in->context_len, &p->context) : 0;
 	while (!rc && hs_sentence_next(in->text, in->len, &at, &s)) {
 		if (p->n == cap) {
 			cap = cap ? cap * 2 : 8;
-			struct claim *grown = realloc(p->claims, cap * sizeof(*grown));
+			struct hs_claim *grown = realloc(p->claims, cap * sizeof(*grown));
 			if (!grown)
 				return -ENOMEM;
 			p->claims = grown;
 		}
-		rc = claim_init(t, in->text + s.start, s.end - s.start, &p->claims[p->n]);
+		rc = hs_claim_init(t, in->text + s.start, s.end - s.start, &p->claims[p->n]);
 		if (rc)
 			return rc;
 		p->claims[p->n].start = (uint32_t)s.start;
 		p->claims[p->n].end = (uint32_t)s.end;
 		p->n++;
 	}
-	return rc;
+	return rc ? rc : find_headers(t, in, p);
 }
 
 int hs_check_create(struct hs_analyzer *a, const char *question, size_t question_len, const struct hs_check_passage *passages,
@@ -132,7 +100,7 @@ int hs_check_create(struct hs_analyzer *a, const char *question, size_t question
 	c->passages = calloc(n_passages + 1, sizeof(*c->passages));
 	int rc = c->passages ? hs_tagger_create(a, &c->tagger) : -ENOMEM;
 	if (!rc && question)
-		rc = claim_init(c->tagger, question, question_len, &c->question);
+		rc = hs_claim_init(c->tagger, question, question_len, &c->question);
 	for (; !rc && c->n < n_passages; c->n++)
 		rc = passage_init(c->tagger, &passages[c->n], &c->passages[c->n]);
 	if (rc) {
@@ -149,11 +117,13 @@ void hs_check_destroy(struct hs_check *c)
 		return;
 	for (size_t i = 0; c->passages && i < c->n; i++) {
 		for (size_t k = 0; k < c->passages[i].n; k++)
-			claim_finish(&c->passages[i].claims[k]);
+			hs_claim_finish(&c->passages[i].claims[k]);
 		free(c->passages[i].claims);
-		claim_finish(&c->passages[i].context);
+		hs_claim_finish(&c->passages[i].context);
+		hs_claim_finish(&c->passages[i].header);
+		free(c->passages[i].headers);
 	}
-	claim_finish(&c->question);
+	hs_claim_finish(&c->question);
 	free(c->passages);
 	hs_tagger_destroy(c->tagger);
 	free(c);
@@ -166,23 +136,15 @@ struct window {
 	size_t from, to; /* claims, exclusive */
 };
 
-static bool claim_has(const struct claim *c, uint64_t lemma)
-{
-	for (size_t i = 0; i < c->tokens.count; i++)
-		if (c->words[i].lemma == lemma)
-			return true;
-	return false;
-}
-
 static bool window_has(const struct window *w, uint64_t lemma)
 {
 	for (size_t k = w->from; k < w->to; k++)
-		if (claim_has(&w->p->claims[k], lemma))
+		if (hs_claim_has(&w->p->claims[k], lemma) || (w->p->headers[k] && hs_claim_has(w->p->headers[k], lemma)))
 			return true;
-	return w->p->context.words && claim_has(&w->p->context, lemma);
+	return w->p->context.words && hs_claim_has(&w->p->context, lemma);
 }
 
-static bool claim_spells(const struct claim *c, const char *s, size_t n)
+static bool claim_spells(const struct hs_claim *c, const char *s, size_t n)
 {
 	return c->norm.text && memmem(c->norm.text, c->norm.len, s, n) != NULL;
 }
@@ -199,15 +161,30 @@ static bool passage_spells(const struct passage *p, const char *s, size_t n)
 static bool window_spells(const struct window *w, const char *s, size_t n)
 {
 	for (size_t k = w->from; k < w->to; k++)
-		if (claim_spells(&w->p->claims[k], s, n))
+		if (claim_spells(&w->p->claims[k], s, n) || (w->p->headers[k] && claim_spells(w->p->headers[k], s, n)))
 			return true;
 	return claim_spells(&w->p->context, s, n);
 }
 
-/* Two spellings of one number: without a unit on one side (a cell of a table), the value decides. */
-static bool same_quantity(const struct hs_quantity *a, const struct hs_quantity *b)
+/* A number that stands above what it is said of: in a title, a heading, a table's header. */
+static bool quantity_above(const struct hs_quantities *above, const struct hs_quantity *q)
 {
-	return a->value == b->value && (a->unit == b->unit || !a->unit || !b->unit);
+	for (size_t i = 0; i < above->count; i++)
+		if (hs_same_quantity(q, &above->items[i]) && (!q->compare || q->compare == above->items[i].compare))
+			return true;
+	return false;
+}
+
+/* 上限, 最低 ... in a table's header: its numbers are bounds, without saying so themselves. */
+static bool bound_by_header(const struct hs_claim *header, enum hs_compare compare)
+{
+	static const char *const most[] = {"上限", "最大", "最高", "限度"}, *const least[] = {"下限", "最低", "最小"};
+	bool found = false;
+	for (size_t i = 0; header && compare == HS_COMPARE_LE && i < HS_ARRAY_LEN(most); i++)
+		found |= claim_spells(header, most[i], strlen(most[i]));
+	for (size_t i = 0; header && compare == HS_COMPARE_GE && i < HS_ARRAY_LEN(least); i++)
+		found |= claim_spells(header, least[i], strlen(least[i]));
+	return found;
 }
 
 /*
@@ -220,25 +197,26 @@ static enum hs_check_why quantity_in(const struct window *w, const struct hs_qua
 	for (size_t k = w->from; k < w->to; k++) {
 		const struct hs_quantities *have = &w->p->claims[k].quantities;
 		for (size_t i = 0; i < have->count; i++) {
-			if (!same_quantity(q, &have->items[i]))
+			if (!hs_same_quantity(q, &have->items[i]))
 				continue;
-			if ((!q->compare || q->compare == have->items[i].compare) && --times == 0)
+			bool agrees = !q->compare || q->compare == have->items[i].compare ||
+				      (!have->items[i].compare && bound_by_header(w->p->headers[k], q->compare));
+			if (agrees && --times == 0)
 				return HS_CHECK_SUPPORTED;
 			why = HS_CHECK_COMPARATOR;
 		}
 	}
-	const struct hs_quantities *above = &w->p->context.quantities;
-	for (size_t i = 0; i < above->count; i++)
-		if (same_quantity(q, &above->items[i]) && (!q->compare || q->compare == above->items[i].compare) && --times == 0)
-			return HS_CHECK_SUPPORTED;
-	return why;
+	bool above = times == 1 && quantity_above(&w->p->context.quantities, q);
+	for (size_t k = w->from; times == 1 && k < w->to; k++)
+		above |= w->p->headers[k] && quantity_above(&w->p->headers[k]->quantities, q);
+	return above ? HS_CHECK_SUPPORTED : why;
 }
 
 /*
  * A number that the question brought may be said again where the window has none of its kind: 天皇賞で1着だったのは. Where the
  * window has another one of the kind, it must be the window's: 5万円 for 10万円.
  */
-static bool only_asked(const struct claim *question, const struct hs_quantity *q, const struct window *w)
+static bool only_asked(const struct hs_claim *question, const struct hs_quantity *q, const struct window *w)
 {
 	bool asked = false;
 	for (size_t i = 0; i < question->quantities.count; i++) {
@@ -251,7 +229,7 @@ static bool only_asked(const struct claim *question, const struct hs_quantity *q
 	return asked;
 }
 
-static enum hs_check_why check_quantities(const struct claim *question, const struct claim *s, const struct window *w)
+static enum hs_check_why check_quantities(const struct hs_claim *question, const struct hs_claim *s, const struct window *w)
 {
 	const struct hs_quantity *q = s->quantities.items;
 	for (size_t i = 0; i < s->quantities.count; i++) {
@@ -271,7 +249,7 @@ struct spelling {
 	size_t len;
 };
 
-static int spell_all(const struct claim *s, const char *text, struct hs_buf *bytes, struct spelling **ret)
+static int spell_all(const struct hs_claim *s, const char *text, struct hs_buf *bytes, struct spelling **ret)
 {
 	size_t *at = calloc(s->tokens.count + 1, sizeof(*at));
 	struct spelling *list = calloc(s->tokens.count + 1, sizeof(*list));
@@ -297,16 +275,6 @@ static int spell_all(const struct claim *s, const char *text, struct hs_buf *byt
 	return rc;
 }
 
-/* Part of a date, which is compared as a number. */
-static bool era_name(const char *s, size_t n)
-{
-	static const char *const eras[] = {"令和", "平成", "昭和", "大正", "明治"};
-	for (size_t i = 0; i < HS_ARRAY_LEN(eras); i++)
-		if (n == strlen(eras[i]) && !strncmp(s, eras[i], n))
-			return true;
-	return false;
-}
-
 static bool ascii_word(const char *s, size_t n)
 {
 	bool letters = false;
@@ -318,20 +286,20 @@ static bool ascii_word(const char *s, size_t n)
 	return letters && n >= 2;
 }
 
-static bool is_name(const struct claim *s, const struct spelling *spelled, size_t i)
+static bool is_name(const struct hs_claim *s, const struct spelling *spelled, size_t i)
 {
 	const char *text = spelled[i].text;
 	size_t n = spelled[i].len;
-	return (s->words[i].proper && !era_name(text, n)) || ascii_word(text, n);
+	return (s->words[i].proper && !hs_era_name(text, n)) || ascii_word(text, n);
 }
 
 /* Does the window name anyone or anything that the sentence does not? Then it may speak of that one. */
-static bool names_another(const struct claim *s, const struct window *w)
+static bool names_another(const struct hs_claim *s, const struct window *w)
 {
 	for (size_t k = w->from; k < w->to; k++) {
-		const struct claim *c = &w->p->claims[k];
+		const struct hs_claim *c = &w->p->claims[k];
 		for (size_t i = 0; i < c->tokens.count; i++)
-			if (c->words[i].proper && !claim_has(s, c->words[i].lemma))
+			if (c->words[i].proper && !hs_claim_has(s, c->words[i].lemma))
 				return true;
 	}
 	return false;
@@ -341,7 +309,8 @@ static bool names_another(const struct claim *s, const struct window *w)
  * Names must be spelled in the passage: what the dictionary calls a proper noun, and words in Latin letters. One that the
  * question brought may be said again where the window names no other: documents leave their subject out.
  */
-static bool check_names(const struct claim *question, const struct claim *s, const struct spelling *spelled, const struct window *w)
+static bool check_names(const struct hs_claim *question, const struct hs_claim *s, const struct spelling *spelled,
+			const struct window *w)
 {
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		if (!is_name(s, spelled, i) || passage_spells(w->p, spelled[i].text, spelled[i].len))
@@ -359,7 +328,7 @@ static bool check_names(const struct claim *question, const struct claim *s, con
  * Nothing that the sentence asserts may be denied in the window, and the other way round. Looked at: what it ends in, what
  * it denies, and words of opposed pairs; other words are only mentioned.
  */
-static bool check_polarity(const struct claim *s, const struct window *w)
+static bool check_polarity(const struct hs_claim *s, const struct window *w)
 {
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		const struct hs_word *x = &s->words[i];
@@ -369,7 +338,7 @@ static bool check_polarity(const struct claim *s, const struct window *w)
 			continue;
 		bool met = false, agreed = false;
 		for (size_t k = w->from; k < w->to; k++) {
-			const struct claim *c = &w->p->claims[k];
+			const struct hs_claim *c = &w->p->claims[k];
 			for (size_t j = 0; j < c->tokens.count; j++) {
 				if (c->words[j].lemma != x->lemma)
 					continue;
@@ -385,7 +354,7 @@ static bool check_polarity(const struct claim *s, const struct window *w)
 }
 
 /* A duty is no permission: of each pair, the window must not speak in the other alone. */
-static bool check_modality(const struct claim *s, const struct window *w)
+static bool check_modality(const struct hs_claim *s, const struct window *w)
 {
 	uint32_t have = 0;
 	for (size_t k = w->from; k < w->to; k++)
@@ -419,21 +388,21 @@ static float spelled_share(const struct window *w, const char *s, size_t n)
  * The share of the sentence's content words that the window holds, by their length. What the question supplied is left out
  * of it (-1 where nothing remains), but not of *ret_nearness, by which the window that speaks of the matter is found.
  */
-static float overlap_of(const struct hs_check *c, const struct claim *s, const struct spelling *spelled, const struct window *w,
-			float *ret_nearness)
+static float overlap_of(const struct hs_check *c, const struct hs_claim *s, const struct spelling *spelled,
+			const struct window *w, float *ret_nearness)
 {
 	float all = 0, found = 0, whole = 0, near = 0;
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		const struct hs_word *x = &s->words[i];
 		/* Numbers are looked at one by one elsewhere. */
 		if (!x->content || !spelled[i].len || (spelled[i].text[0] >= '0' && spelled[i].text[0] <= '9') ||
-		    era_name(spelled[i].text, spelled[i].len))
+		    hs_era_name(spelled[i].text, spelled[i].len))
 			continue;
 		float weight = (float)HS_MIN(hs_utf8_count(spelled[i].text, spelled[i].len), (size_t)4);
 		float share = window_has(w, x->lemma) ? 1 : spelled_share(w, spelled[i].text, spelled[i].len);
 		whole += weight;
 		near += weight * share;
-		if (share < 1 && c->question.words && claim_has(&c->question, x->lemma))
+		if (share < 1 && c->question.words && hs_claim_has(&c->question, x->lemma))
 			continue;
 		all += weight;
 		found += weight * share;
@@ -442,17 +411,17 @@ static float overlap_of(const struct hs_check *c, const struct claim *s, const s
 	return all > 0 ? found / all : -1;
 }
 
-static struct hs_check_result judge(const struct hs_check *c, const struct claim *s, const struct spelling *spelled,
+static struct hs_check_result judge(const struct hs_check *c, const struct hs_claim *s, const struct spelling *spelled,
 				    const struct window *w, float *ret_nearness)
 {
 	float overlap = overlap_of(c, s, spelled, w, ret_nearness);
 	enum hs_check_why numbers = check_quantities(&c->question, s, w);
 	struct hs_check_result r = {
-		.passage = (size_t)(w->p - c->passages),
-		.overlap = overlap < 0 ? 0 : overlap,
-		.start = w->p->claims[w->from].start,
-		.end = w->p->claims[w->to - 1].end,
-		.why = HS_CHECK_SUPPORTED,
+	    .passage = (size_t)(w->p - c->passages),
+	    .overlap = overlap < 0 ? 0 : overlap,
+	    .start = w->p->claims[w->from].start,
+	    .end = w->p->claims[w->to - 1].end,
+	    .why = HS_CHECK_SUPPORTED,
 	};
 	if (overlap < 0 && s->quantities.count == 0)
 		r.why = HS_CHECK_EMPTY;
@@ -464,6 +433,8 @@ static struct hs_check_result judge(const struct hs_check *c, const struct claim
 		r.why = HS_CHECK_NAME;
 	else if (!check_polarity(s, w) || !check_modality(s, w))
 		r.why = HS_CHECK_POLARITY;
+	else if (!hs_tied(&c->question, s, &(struct hs_scene){w->p->claims, w->p->n, w->from, w->to, w->p->headers}))
+		r.why = HS_CHECK_TIE;
 	return r;
 }
 
@@ -503,11 +474,11 @@ static bool asks(const struct hs_norm *norm)
 
 int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct hs_check_result *ret)
 {
-	struct claim s;
+	struct hs_claim s;
 	struct best b = {.worth = -10, .support_worth = -10};
 	if (len > HS_CHECK_SENTENCE_MAX)
 		return -EMSGSIZE;
-	int rc = claim_init(c->tagger, text, len, &s);
+	int rc = hs_claim_init(c->tagger, text, len, &s);
 	if (rc)
 		return rc;
 	HS_BUF_AUTO bytes = HS_BUF_INIT;
@@ -528,7 +499,7 @@ int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct h
 		best.why = HS_CHECK_EMPTY;
 	free(spelled);
 	hs_buf_wipe(&bytes);
-	claim_finish(&s);
+	hs_claim_finish(&s);
 	if (!rc)
 		*ret = best;
 	return rc;

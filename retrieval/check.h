@@ -5,8 +5,8 @@
  * A sentence is supported by a run of sentences of one passage that holds enough of its words, all of its numbers with their
  * units and comparators, all of its names, and does not say the opposite. Eras and western years, half and full width,
  * 午後3時 and 15時 are the same. What the sentence takes from the question is not held against it, but names and numbers
- * must not stand where the passage has others. This is a filter of form, not understanding: who did what to whom can
- * still be exchanged unseen.
+ * must not stand where the passage has others. Each is tied to its row, column, clause and role (ties.h). This is a filter
+ * of form, not understanding.
  *
  * A check is made once a question over its evidence, and used by one thread. It copies what it keeps.
  */
@@ -40,6 +40,7 @@ enum hs_check_why {
 	HS_CHECK_COMPARATOR, /* the number is there, its 以上, 未満, まで ... is another */
 	HS_CHECK_NAME,       /* a proper noun that the passage does not have */
 	HS_CHECK_POLARITY,   /* the passage says the opposite */
+	HS_CHECK_TIE,        /* all of it is there, but said of another: another row or column, who and whom exchanged */
 	HS_CHECK_EMPTY,      /* no claim in it: no words to look for */
 };
 

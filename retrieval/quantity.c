@@ -119,6 +119,14 @@ static const struct {
 	{"最小", HS_COMPARE_GE},     {"最短", HS_COMPARE_GE},	    {"少なくとも", HS_COMPARE_GE},
 };
 
+bool hs_era_name(const char *s, size_t n)
+{
+	for (size_t i = 0; i < HS_ARRAY_LEN(eras); i++)
+		if (n == strlen(eras[i].name) && !strncmp(s, eras[i].name, n))
+			return true;
+	return false;
+}
+
 struct scan {
 	const char *text;
 	size_t n;
@@ -147,7 +155,7 @@ static bool letter(const struct scan *s, size_t i)
 	return i < s->n && s->text[i] >= 'a' && s->text[i] <= 'z';
 }
 
-static int push(struct hs_quantities *q, struct hs_quantity x)
+int hs_quantities_push(struct hs_quantities *q, struct hs_quantity x)
 {
 	if (q->count == q->cap) {
 		size_t cap = q->cap ? q->cap * 2 : 16;
@@ -221,7 +229,8 @@ static uint64_t digits_hash(const char *s, size_t n)
 
 static uint64_t thousandths(double v)
 {
-	return (uint64_t)(v * 1000 + 0.5);
+	double exact = v * 1000;
+	return (uint64_t)(exact < 4e15 ? exact + 0.5 : exact); /* beyond, a half is not to be had beside a whole */
 }
 
 /* The unit at i, and the bytes that it takes. */
@@ -289,7 +298,7 @@ static int slashed_date(const struct scan *s, size_t *i, bool *ret_found)
 		struct hs_quantity q = {.value = part[k] * 1000ull, .unit = unit[k], .start = (uint32_t)*i, .end = (uint32_t)j};
 		if (k == 2)
 			q.compare = compare;
-		int rc = push(s->out, q);
+		int rc = hs_quantities_push(s->out, q);
 		if (rc)
 			return rc;
 	}
@@ -310,13 +319,13 @@ static int clock_time(const struct scan *s, size_t start, size_t *i, double hour
 	struct hs_quantity q = {.value = thousandths(hour), .unit = UNIT_OCLOCK, .start = (uint32_t)start, .end = (uint32_t)*i};
 	if (minute == 0)
 		q.compare = compare;
-	int rc = push(s->out, q);
+	int rc = hs_quantities_push(s->out, q);
 	if (rc || minute == 0)
 		return rc;
 	q.value = minute * 1000ull;
 	q.unit = UNIT_MINUTE;
 	q.compare = compare;
-	return push(s->out, q);
+	return hs_quantities_push(s->out, q);
 }
 
 static int era_base(const struct scan *s, size_t i)
@@ -345,7 +354,7 @@ static int one_quantity(const struct scan *s, size_t *i)
 	if (!scaled_number(s, i, &v)) {
 		q.value = digits_hash(s->text + start, *i - start);
 		q.end = (uint32_t)*i;
-		return push(s->out, q);
+		return hs_quantities_push(s->out, q);
 	}
 	if (ends(s, start, "午後") && v < 12)
 		v += 12;
@@ -370,11 +379,11 @@ static int one_quantity(const struct scan *s, size_t *i)
 		q.compare = HS_COMPARE_GE;
 	else if (!q.compare && last && last->end + 1 == start && s->text[last->end] == '~')
 		q.compare = HS_COMPARE_LE;
-	rc = push(s->out, q);
+	rc = hs_quantities_push(s->out, q);
 	if (!rc && q.unit == UNIT_OCLOCK && at(s, *i, "半")) {
 		q.value = 30000;
 		q.unit = UNIT_MINUTE;
-		rc = push(s->out, q);
+		rc = hs_quantities_push(s->out, q);
 	}
 	return rc;
 }
@@ -387,7 +396,7 @@ static int first_year(const struct scan *s, size_t *i)
 	*i += strlen("元年");
 	if (!base)
 		return 0;
-	return push(s->out, (struct hs_quantity){.value = (uint64_t)(base + 1) * 1000,
+	return hs_quantities_push(s->out, (struct hs_quantity){.value = (uint64_t)(base + 1) * 1000,
 						 .unit = UNIT_YEAR,
 						 .compare = compare_behind(s, *i),
 						 .start = (uint32_t)start,

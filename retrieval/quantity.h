@@ -7,6 +7,7 @@
 #ifndef HISHO_RETRIEVAL_QUANTITY_H
 #define HISHO_RETRIEVAL_QUANTITY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,10 @@ struct hs_quantities { /* zeroed, then owned by the caller */
 };
 
 int hs_quantities_find(const char *text, size_t n, struct hs_quantities *ret) HS_MUST_CHECK; /* appends; 0 or -ENOMEM */
+int hs_quantities_push(struct hs_quantities *q, struct hs_quantity x) HS_MUST_CHECK;
 void hs_quantities_finish(struct hs_quantities *q);
+
+/* 令和, 平成 ...: part of a date, which is compared as a number. */
+bool hs_era_name(const char *s, size_t n);
 
 #endif

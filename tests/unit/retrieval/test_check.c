@@ -24,26 +24,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define NEED_DICTIONARY()                                                                                                     \
-	do {                                                                                                                  \
-		if (!analyzer) {                                                                                              \
-			print_message("skipped: no MeCab dictionary in " HS_DICT_DIR_DEFAULT "\n");                           \
-			skip();                                                                                               \
-		}                                                                                                             \
+#define NEED_DICTIONARY()                                                                                                        \
+	do {                                                                                                                     \
+		if (!analyzer) {                                                                                                 \
+			print_message("skipped: no MeCab dictionary in " HS_DICT_DIR_DEFAULT "\n");                              \
+			skip();                                                                                                  \
+		}                                                                                                                \
 	} while (0)
 
 static const char travel[] =
-	"出張の日当は、国内が1日につき3,000円、海外が6,000円とする。宿泊費は1泊12,000円を上限として実費を支給する。"
-	"申請は、帰着の日から10日以内に経理部へ提出しなければならない。5万円以上の支出には、部長の承認が必要である。"
-	"領収書のない支出は精算できない。タクシーは、深夜に限り利用することができる。新幹線のグリーン車は利用してはならない。"
-	"この規程は令和6年4月1日から施行する。";
+    "出張の日当は、国内が1日につき3,000円、海外が6,000円とする。宿泊費は1泊12,000円を上限として実費を支給する。"
+    "申請は、帰着の日から10日以内に経理部へ提出しなければならない。5万円以上の支出には、部長の承認が必要である。"
+    "領収書のない支出は精算できない。タクシーは、深夜に限り利用することができる。新幹線のグリーン車は利用してはならない。"
+    "この規程は令和6年4月1日から施行する。";
 static const char leave[] = "年次有給休暇は、入社後6か月を経過した社員に10日を与える。試用期間中の社員は対象外とする。";
 
 static struct hs_check_result judge(const char *question, const char *sentence)
 {
 	struct hs_check_passage passages[] = {
-		{.text = leave, .len = strlen(leave), .context = "就業規則", .context_len = strlen("就業規則")},
-		{.text = travel, .len = strlen(travel), .context = "旅費規程 > 第3章", .context_len = strlen("旅費規程 > 第3章")},
+	    {.text = leave, .len = strlen(leave), .context = "就業規則", .context_len = strlen("就業規則")},
+	    {.text = travel, .len = strlen(travel), .context = "旅費規程 > 第3章", .context_len = strlen("旅費規程 > 第3章")},
 	};
 	struct hs_check *c;
 	struct hs_check_result r;
@@ -78,7 +78,8 @@ static void what_a_passage_says_is_supported_and_cited(void **state)
 	     "申請は、帰着の日から10日以内に経理部へ提出しなければならない。");
 	must(NULL, "領収書のない支出は精算できません。", HS_CHECK_SUPPORTED, 1, "領収書のない支出は精算できない。");
 	must(NULL, "旅費規程は2024年4月1日から施行されます。", HS_CHECK_SUPPORTED, 1, "この規程は令和6年4月1日から施行する。");
-	must(NULL, "5万円以上の支出には部長の承認が必要です。", HS_CHECK_SUPPORTED, 1, "5万円以上の支出には、部長の承認が必要である。");
+	must(NULL, "5万円以上の支出には部長の承認が必要です。", HS_CHECK_SUPPORTED, 1,
+	     "5万円以上の支出には、部長の承認が必要である。");
 	must("有給休暇は何日もらえますか", "10日です。", HS_CHECK_SUPPORTED, 0, NULL);
 	must(NULL, "試用期間中の社員は対象外です。", HS_CHECK_SUPPORTED, 0, "試用期間中の社員は対象外とする。");
 }
@@ -147,6 +148,87 @@ static void other_matters_are_unsupported(void **state)
 	must("日当とは何ですか", "日当とは何ですか。", HS_CHECK_EMPTY, 0, NULL);
 }
 
+static const char lodging[] =
+    "宿泊料は次のとおりとする。\n役職区分\t宿泊料（東京23区）\t宿泊料（その他）\t申請先\n役員\t25,000円\t20,000円\t秘書室\n"
+    "部長\t18,000円\t15,000円\t総務部\n一般社員\t12,500円\t10,500円\t経理部";
+static const char accounts[] =
+    "主要項目を示す。\n項目 | 金額(百万円)\n売上高 | 1,030,674\n当期純利益 | 24,722\n親会社株主に帰属する当期純利益 | 20,853";
+static const char people[] = "営業部は技術部に見積書を提出する。技術部は3日以内に、営業部は5日以内に確認する。2019年に佐藤が支店"
+			     "を開き、2021年に鈴木が工場を建てた。"
+			     "本社の従業員は120人、支店の従業員は45人である。";
+
+static void judge_one(const char *text, const char *context, const char *question, const char *sentence, bool supported)
+{
+	struct hs_check_passage p = {
+	    .text = text, .len = strlen(text), .context = context, .context_len = context ? strlen(context) : 0};
+	struct hs_check *c;
+	struct hs_check_result r;
+	assert_int_equal(hs_check_create(analyzer, question, question ? strlen(question) : 0, &p, 1, &c), 0);
+	assert_int_equal(hs_check_sentence(c, sentence, strlen(sentence), &r), 0);
+	hs_check_destroy(c);
+	if ((r.why == HS_CHECK_SUPPORTED) != supported)
+		fail_msg("%s: %d, overlap %.2f", sentence, r.why, (double)r.overlap);
+}
+
+static void a_number_belongs_to_its_row_and_column(void **state)
+{
+	NEED_DICTIONARY();
+	judge_one(lodging, NULL, NULL, "一般社員の宿泊料（東京23区）は12,500円です。", true);
+	judge_one(lodging, NULL, NULL, "役職区分: 部長、宿泊料（その他）: 15,000円", true);
+	judge_one(lodging, NULL, "一般社員が東京23区に泊まるときの宿泊料はいくらですか", "12,500円です。", true);
+	judge_one(lodging, NULL, NULL, "一般社員の宿泊料（東京23区）は18,000円です。", false); /* the row of another */
+	judge_one(lodging, NULL, NULL, "一般社員の宿泊料（東京23区）は10,500円です。", false); /* another column */
+	judge_one(lodging, NULL, "一般社員が東京23区に泊まるときの宿泊料はいくらですか", "18,000円です。", false);
+	judge_one(lodging, NULL, NULL, "部長の宿泊料（東京23区）は18,000円、宿泊料（その他）は15,000円です。", true);
+	judge_one(lodging, NULL, NULL, "部長の宿泊料（東京23区）は15,000円、宿泊料（その他）は18,000円です。", false);
+}
+
+static void a_cell_of_words_belongs_to_its_row_and_column(void **state)
+{
+	NEED_DICTIONARY();
+	judge_one(lodging, NULL, NULL, "一般社員の申請先は経理部です。", true);
+	judge_one(lodging, NULL, NULL, "一般社員の申請先は総務部です。", false);
+	judge_one(lodging, NULL, NULL, "部長の申請先は経理部です。", false);
+}
+
+static void a_header_gives_units_and_bounds(void **state)
+{
+	NEED_DICTIONARY();
+	judge_one(accounts, NULL, NULL, "売上高は1,030,674百万円です。", true);
+	judge_one(accounts, NULL, NULL, "売上高は1,030,674千円です。", false);
+	judge_one(accounts, NULL, NULL, "当期純利益は24,722百万円です。", true);
+	judge_one(accounts, NULL, NULL, "当期純利益は20,853百万円です。", false); /* a longer name of another row */
+	/* The passage begins within the table: its header stands above it. */
+	judge_one("部長\t18,000円\n一般社員\t12,500円", "旅費規程\n宿泊\n役職区分\t宿泊料上限", NULL,
+		  "一般社員の宿泊料の上限は12,500円です。", true);
+	judge_one("部長\t18,000円\n一般社員\t12,500円", "旅費規程\n宿泊\n役職区分\t宿泊料上限", NULL,
+		  "一般社員の宿泊料の上限は18,000円です。", false);
+	/* An empty first cell is lost with the white space before it. */
+	judge_one("| 2024年3月期 | 2023年3月期\n売上高 | 2,960,916 | 2,859,041", NULL, NULL,
+		  "2023年3月期の売上高は2,859,041です。", true);
+	judge_one("| 2024年3月期 | 2023年3月期\n売上高 | 2,960,916 | 2,859,041", NULL, NULL,
+		  "2023年3月期の売上高は2,960,916です。", false);
+}
+
+static void who_and_whom_are_not_exchanged(void **state)
+{
+	NEED_DICTIONARY();
+	judge_one(people, NULL, NULL, "営業部は技術部に見積書を提出します。", true);
+	judge_one(people, NULL, NULL, "見積書を営業部が技術部に提出します。", true); /* another order */
+	judge_one(people, NULL, NULL, "技術部は営業部に見積書を提出します。", false);
+}
+
+static void numbers_and_names_belong_to_their_clause(void **state)
+{
+	NEED_DICTIONARY();
+	judge_one(people, NULL, NULL, "本社の従業員は120人です。", true);
+	judge_one(people, NULL, NULL, "本社の従業員は45人、支店の従業員は120人です。", false);
+	judge_one(people, NULL, NULL, "2019年に佐藤が支店を開いた。", true);
+	judge_one(people, NULL, NULL, "2021年に佐藤が支店を開き、2019年に鈴木が工場を建てた。", false);
+	judge_one(people, NULL, NULL, "2019年に鈴木が支店を開き、2021年に佐藤が工場を建てた。", false);
+	judge_one(people, NULL, NULL, "2019年に鈴木が支店を開いた。", false);
+}
+
 static void odd_input_is_refused_or_judged(void **state)
 {
 	NEED_DICTIONARY();
@@ -175,13 +257,18 @@ static void odd_input_is_refused_or_judged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_a_passage_says_is_supported_and_cited),
-		cmocka_unit_test(numbers_dates_and_units_must_agree),
-		cmocka_unit_test(comparators_must_agree),
-		cmocka_unit_test(the_opposite_is_not_supported),
-		cmocka_unit_test(names_must_be_there),
-		cmocka_unit_test(other_matters_are_unsupported),
-		cmocka_unit_test(odd_input_is_refused_or_judged),
+	    cmocka_unit_test(what_a_passage_says_is_supported_and_cited),
+	    cmocka_unit_test(numbers_dates_and_units_must_agree),
+	    cmocka_unit_test(comparators_must_agree),
+	    cmocka_unit_test(the_opposite_is_not_supported),
+	    cmocka_unit_test(names_must_be_there),
+	    cmocka_unit_test(other_matters_are_unsupported),
+	    cmocka_unit_test(a_number_belongs_to_its_row_and_column),
+	    cmocka_unit_test(a_cell_of_words_belongs_to_its_row_and_column),
+	    cmocka_unit_test(a_header_gives_units_and_bounds),
+	    cmocka_unit_test(who_and_whom_are_not_exchanged),
+	    cmocka_unit_test(numbers_and_names_belong_to_their_clause),
+	    cmocka_unit_test(odd_input_is_refused_or_judged),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
