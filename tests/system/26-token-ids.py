@@ -6,11 +6,15 @@ usage: 26-token-ids.py [MODEL.gguf...]
 Texts are paragraphs of $HISHO_DATA ($HISHO_TEXTS of them, 1000) and made-up hard cases. Compared are
 - every pre-tokeniser of the table: its words with the vocabularies' own regular expressions, run by HF tokenizers;
 - BPE and WordPiece vocabularies ($HISHO_VOCABS/*.gguf and the arguments) with HF tokenizers made of the same file;
-- SentencePiece vocabularies, Unigram and BPE, trained here on the same texts, and $HISHO_VOCABS/*.model, with SentencePiece.
+- SentencePiece vocabularies, Unigram and BPE, trained here on the same texts, $HISHO_VOCABS/*.model, and what those files
+  declare as "llama", with SentencePiece;
+- $HISHO_VOCABS/NAME.PRE.json, each a tokenizer.json whose pre-tokeniser a GGUF calls PRE, with HF tokenizers as it stands;
+- $HISHO_VOCABS/NAME.PRE.tiktoken (a line for each token: base64, rank) with tiktoken, where that package is there too.
 
 Needs HISHO_BUILD (as ./check sets it) and the packages tokenizers, sentencepiece, protobuf and gguf, in this interpreter or in
 the one that HISHO_TOKENIZERS_PYTHON names.
 """
+import base64
 import glob
 import io
 import json
@@ -20,6 +24,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 
 def skip(reason):
@@ -74,6 +79,8 @@ RULES = {  # tokenizer.ggml.pre: the passes
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
 }
 COMPOSED = {"qwen2", "deepseek-r1-qwen", "qwen35", "cohere2moe", "tiny_aya", "command-r", "mpt", "olmo", "modern-bert"}
+HTML = set("a b blockquote body br caption code div em footer h1 h2 h3 h4 h5 h6 head hr html i iframe img li ol p pre span strong sub"
+           " sup table tbody td tfoot th thead tr u ul".split())
 WHOLE_FIRST = {"llama-bpe", "llama3", "llama-v3", "lfm2", "tekken"}
 
 ALPHABET = ("aAzZsSÀßŉǅſ" "あアｱ漢字々〆龥龦" "ーｰ゛゜" "\u3099\u0301\u0308\u093f" "012９٣Ⅷ①½" "  \u3000\u00a0\u2009\t\n\r\n\u0085\u200b"
@@ -122,7 +129,10 @@ def splitter(rule):
 
 
 def check_splits(texts):
+    same = {}
     for name, rule in RULES.items():
+        same.setdefault(tuple(rule), []).append(name)
+    for rule, names in same.items():
         cut = splitter(rule)
         want = []
         for text in texts:
@@ -131,7 +141,8 @@ def check_splits(texts):
                 at += len(word.encode())
                 ends.append(str(at))
             want.append(" ".join(ends))
-        judge(f"words of {name}", texts, run(["--split", name], texts), want)
+        for name in names:
+            judge(f"words of {name}", texts, run(["--split", name], texts), want)
 
 
 def fields(path):
@@ -142,9 +153,8 @@ def names_something(text):
     return len(text) > 2 and (text[0] + text[-1] in ("<>", "[]"))
 
 
-def hf_of(path):
+def hf_of(f):
     """The same vocabulary in HF tokenizers; None where it is no BPE or WordPiece, or has a pre-tokeniser we refuse."""
-    f = fields(path)
     tokens, kinds = f["tokenizer.ggml.tokens"], f.get("tokenizer.ggml.token_type")
     pre = f.get("tokenizer.ggml.pre")
     if f["tokenizer.ggml.model"] == "bert":
@@ -156,26 +166,100 @@ def hf_of(path):
     if f["tokenizer.ggml.model"] != "gpt2" or pre not in RULES:
         return None
     merges = [(m[:m.index(" ", 1)], m[m.index(" ", 1) + 1:]) for m in f["tokenizer.ggml.merges"]]
-    text_kinds = {t: i for i, t in enumerate(tokens) if kinds[i] == 1}
     hf = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges, ignore_merges=pre in WHOLE_FIRST))
     if pre in COMPOSED:
         hf.normalizer = normalizers.NFC()
     hf.pre_tokenizer = pre_tokenizers.Sequence([splitter(RULES[pre]),
                                                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     hf.add_tokens([AddedToken(t, normalized=False) for i, t in enumerate(tokens) if kinds[i] == 4 and not names_something(t)])
-    return hf if text_kinds else None
+    return hf
 
 
 def without_back(lines):
     return [line[:-2] for line in lines]
 
 
-def check_hf(path, texts):
-    hf = hf_of(path)
-    if not hf:
-        return
+def check_hf(name, hf, path, texts):
     want = [" ".join(map(str, hf.encode(text, add_special_tokens=False).ids)) for text in texts]
-    judge(f"ids of {os.path.basename(path)} (HF)", texts, without_back(run([path], texts)), want)
+    judge(f"ids of {name} (HF)", texts, without_back(run([path], texts)), want)
+
+
+def check_file(path, texts, folder):
+    f = fields(path)
+    hf = hf_of(f)
+    if hf:
+        check_hf(os.path.basename(path), hf, path, texts)
+    elif f["tokenizer.ggml.model"] == "llama":
+        proto = sentencepiece_model_pb2.ModelProto()
+        for text, score, kind in zip(f["tokenizer.ggml.tokens"], f["tokenizer.ggml.scores"], f["tokenizer.ggml.token_type"]):
+            named = kind == 4 and names_something(text) and text.strip("</>") not in HTML
+            proto.pieces.add(piece=text.replace(" ", "▁"), score=score, type=3 if named else kind)
+        unknown = f.get("tokenizer.ggml.unknown_token_id", 0)
+        proto.pieces[unknown].type = 2
+        proto.trainer_spec.unk_id, proto.trainer_spec.model_type, proto.trainer_spec.byte_fallback = unknown, 2, True
+        for i, piece in enumerate(proto.pieces):
+            if i != unknown and piece.type == 2:
+                piece.type = 3
+        proto.normalizer_spec.name = "identity"
+        proto.normalizer_spec.remove_extra_whitespaces = False
+        proto.normalizer_spec.add_dummy_prefix = f.get("tokenizer.ggml.add_space_prefix", True)
+        check_sentencepiece(os.path.basename(path), proto.SerializeToString(), None, texts, path)
+
+
+def write_bpe(out, path, tokens, kinds, merges):
+    w = gguf.GGUFWriter(out, "llama")
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre(path.split(".")[-2])
+    w.add_token_list(tokens)
+    w.add_token_types(kinds)
+    w.add_token_merges(merges)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+
+
+def check_json(path, texts, folder):
+    """A tokenizer.json, made into a GGUF as converters do it, against itself."""
+    with open(path, encoding="utf-8") as file:
+        whole = json.load(file)
+    vocab = dict(whole["model"]["vocab"])
+    added = {t["content"]: t for t in whole["added_tokens"]}
+    vocab.update({t["content"]: t["id"] for t in added.values()})
+    tokens, kinds = [f"[PAD{i}]" for i in range(max(vocab.values()) + 1)], [5] * (max(vocab.values()) + 1)
+    for text, i in vocab.items():
+        tokens[i], kinds[i] = text, (3 if added[text]["special"] else 4) if text in added else 1
+    out = os.path.join(folder, "vocabulary.gguf")
+    write_bpe(out, path, tokens, kinds, [m if isinstance(m, str) else " ".join(m) for m in whole["model"]["merges"]])
+    texts = [t for t in texts if not any(a in t for a in added)]
+    check_hf(os.path.basename(path), Tokenizer.from_file(path), out, texts)
+
+
+def halves(ranks, token):
+    """Every two tokens that make this one: tiktoken joins any of them."""
+    pairs = [(token[:i], token[i:]) for i in range(1, len(token))]
+    return sorted((p for p in pairs if p[0] in ranks and p[1] in ranks), key=lambda p: (ranks[p[0]], ranks[p[1]]))
+
+
+def check_tiktoken(path, texts, folder):
+    try:
+        import tiktoken
+    except ImportError:
+        print(f"{os.path.basename(path)}: no Python package tiktoken")
+        return
+    with open(path, "rb") as file:
+        ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in file if line.strip())}
+    printable = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
+    spelling = {b: chr(b) for b in printable}
+    spelling.update({b: chr(0x100 + i) for i, b in enumerate(b for b in range(256) if b not in spelling)})
+    spelt = {token: "".join(spelling[b] for b in token) for token in ranks}
+    tokens = [spelt[token] for token in sorted(ranks, key=ranks.get)]
+    merges = [f"{spelt[a]} {spelt[b]}" for token in sorted(ranks, key=ranks.get) for a, b in halves(ranks, token)]
+    out, pre = os.path.join(folder, "vocabulary.gguf"), path.split(".")[-2]
+    write_bpe(out, path, tokens, [1] * len(tokens), merges)
+    encoding = tiktoken.Encoding("own", pat_str=RULES[pre][-1], mergeable_ranks=ranks, special_tokens={})
+    composed = [unicodedata.normalize("NFC", text) if pre in COMPOSED else text for text in texts]
+    want = [" ".join(map(str, encoding.encode_ordinary(text))) for text in composed]
+    judge(f"ids of {os.path.basename(path)} (tiktoken)", texts, without_back(run([out], texts)), want)
 
 
 def write_sentencepiece(proto, path, declared):
@@ -195,15 +279,16 @@ def write_sentencepiece(proto, path, declared):
     w.close()
 
 
-def check_sentencepiece(name, model, declared, texts, folder):
+def check_sentencepiece(name, model, declared, texts, path):
+    """path: the same vocabulary as a GGUF, or where to write it as one declared so."""
     proto = sentencepiece_model_pb2.ModelProto.FromString(model)
-    path = os.path.join(folder, "vocabulary.gguf")
-    write_sentencepiece(proto, path, declared)
+    if declared:
+        write_sentencepiece(proto, path, declared)
     sp = sentencepiece.SentencePieceProcessor(model_proto=model)
     special = {p.piece for p in proto.pieces if p.type in (2, 3) or (p.type == 4 and names_something(p.piece))}
     texts = [t for t in texts if not any(s in t for s in special)]
     want = [" ".join(map(str, sp.encode(text))) for text in texts]
-    judge(f"ids of {name} as {declared} (SentencePiece)", texts, without_back(run([path], texts)), want)
+    judge(f"ids of {name} as {declared or 'it is'} (SentencePiece)", texts, without_back(run([path], texts)), want)
 
 
 TRAININGS = [  # model type, options, as what a GGUF declares it
@@ -225,19 +310,24 @@ def check_trained(texts, folder):
                                                  model_type=kind, character_coverage=0.995, max_sentence_length=20000,
                                                  minloglevel=2, num_threads=1, **options)
         name = f"{kind} {options['normalization_rule_name']}"
-        check_sentencepiece(name, out.getvalue(), declared, texts, folder)
+        check_sentencepiece(name, out.getvalue(), declared, texts, os.path.join(folder, "vocabulary.gguf"))
 
 
 def main():
     texts = paragraphs() + list(made_up())
-    vocabularies = sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.gguf")) + sys.argv[1:]
+    root = os.environ.get("HISHO_VOCABS", "/nonexistent")
     check_splits(texts)
-    for path in vocabularies:
-        check_hf(path, texts)
     with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(glob.glob(root + "/*.gguf")) + sys.argv[1:]:
+            check_file(path, texts, folder)
         check_trained(texts, folder)
-        for path in sorted(glob.glob(os.environ.get("HISHO_VOCABS", "/nonexistent") + "/*.model")):
-            check_sentencepiece(os.path.basename(path), pathlib.Path(path).read_bytes(), "llama", texts, folder)
+        for path in sorted(glob.glob(root + "/*.json")):
+            check_json(path, texts, folder)
+        for path in sorted(glob.glob(root + "/*.tiktoken")):
+            check_tiktoken(path, texts, folder)
+        for path in sorted(glob.glob(root + "/*.model")):
+            check_sentencepiece(os.path.basename(path), pathlib.Path(path).read_bytes(), "llama", texts,
+                                os.path.join(folder, "vocabulary.gguf"))
     sys.exit(failures > 0)
 
 
