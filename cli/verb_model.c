@@ -113,7 +113,10 @@ static int print_tokens(const struct hs_cli *cli, const struct hs_tokenizer *t, 
 			continue;
 		}
 		printf("%8" PRId32 "  ", ids->ids[i]);
-		hs_print_safe(stdout, (const char *)piece.data, piece.len);
+		if (hs_tok_is_special(t, ids->ids[i]))
+			fputs(_("(unknown)"), stdout);
+		else
+			hs_print_safe(stdout, (const char *)piece.data, piece.len);
 		putchar('\n');
 	}
 	int rc = cli->json && (json_array_size(list) != ids->count || hs_print_json(list) != HS_EXIT_OK) ? -ENOMEM : 0;

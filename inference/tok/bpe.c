@@ -327,6 +327,8 @@ static int encode_words(const struct hs_bpe *b, const struct hs_vocab *v, const 
 static int encode_composed(const struct hs_bpe *b, const struct hs_vocab *v, const char *text, size_t n, struct hs_tok_ids *out)
 {
 	int rc = 0;
+	if (!v->has_added)
+		return encode_words(b, v, text, n, out);
 	for (size_t at = 0, begin = 0; rc == 0 && begin < n;) {
 		hs_tok_id id = HS_TOK_NONE;
 		size_t len = at < n ? hs_vocab_match_added(v, text + at, n - at, &id) : 0;

@@ -8,6 +8,7 @@
 #include "base/wire.h"
 
 #define CHARSMAP_MAX (64u * 1024u * 1024u)
+#define RULE_MAX 256u /* bytes of a key, and of a replacement: a hostile map costs no more than this for each character */
 
 int hs_charsmap_init(struct hs_charsmap *m, const uint8_t *data, size_t n, struct hs_err *err)
 {
@@ -40,7 +41,7 @@ void hs_charsmap_finish(struct hs_charsmap *m)
 size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n, struct hs_gguf_str *ret)
 {
 	size_t place = hs_trie_root(&m->trie), longest = 0;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && i < RULE_MAX; i++) {
 		uint32_t value;
 		bool has_value;
 		if (!hs_trie_step(&m->trie, &place, (uint8_t)text[i], &value, &has_value))
@@ -49,9 +50,11 @@ size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n
 		bool whole = i + 1 == n || ((uint8_t)text[i + 1] & 0xc0) != 0x80;
 		if (!has_value || !whole || value >= m->replacements_len || ((uint8_t)m->replacements[value] & 0xc0) == 0x80)
 			continue;
+		size_t len = strnlen(m->replacements + value, RULE_MAX + 1); /* the last byte is 0 */
+		if (len > RULE_MAX)
+			continue;
 		longest = i + 1;
-		*ret = (struct hs_gguf_str){.s = m->replacements + value,
-					    .len = strlen(m->replacements + value)}; /* the last byte is 0 */
+		*ret = (struct hs_gguf_str){.s = m->replacements + value, .len = len};
 	}
 	return longest;
 }
@@ -85,7 +88,9 @@ int hs_charsmap_write(struct hs_charsmap_rule *rules, size_t n, struct hs_buf *o
 		if (used && compare_from(&rules[i], &rules[i - 1]) == 0)
 			continue;
 		keys[used++] = (struct hs_trie_key){.text = rules[i].from, .value = (uint32_t)texts.len};
-		rc = memchr(rules[i].to.s, 0, rules[i].to.len) ? -EINVAL : hs_buf_append(&texts, rules[i].to.s, rules[i].to.len);
+		bool fits = rules[i].from.len <= RULE_MAX && rules[i].to.len <= RULE_MAX;
+		rc = !fits || memchr(rules[i].to.s, 0, rules[i].to.len) ? -EINVAL
+									: hs_buf_append(&texts, rules[i].to.s, rules[i].to.len);
 		if (rc == 0)
 			rc = hs_buf_append_byte(&texts, 0);
 	}

@@ -19,7 +19,7 @@ struct hs_charsmap {
 int hs_charsmap_init(struct hs_charsmap *m, const uint8_t *data, size_t n, struct hs_err *err) HS_MUST_CHECK;
 void hs_charsmap_finish(struct hs_charsmap *m);
 
-/* The longest key at text: its length and its replacement; 0 where none matches. */
+/* The longest key at text: its length and its replacement; 0 where none matches. Longer than 256 bytes neither counts. */
 size_t hs_charsmap_match(const struct hs_charsmap *m, const char *text, size_t n, struct hs_gguf_str *ret);
 
 struct hs_charsmap_rule {
@@ -27,7 +27,7 @@ struct hs_charsmap_rule {
 	size_t order;                /* set by hs_charsmap_write */
 };
 
-/* Append the blob of n rules (sorted here; of equal keys the first stands). */
+/* Append the blob of n rules (sorted here; of equal keys the first stands). -EINVAL for one of more than 256 bytes. */
 int hs_charsmap_write(struct hs_charsmap_rule *rules, size_t n, struct hs_buf *out) HS_MUST_CHECK;
 
 #endif

@@ -323,32 +323,32 @@ static const struct hs_split_pass deepseek_coder[] = {
 static const struct hs_split_pass plain[] = {{match_signs}, {match_gpt2}, {match_number}, {match_three_digits}};
 
 /* clang-format off */
-#define ROW(name, passes, ...) {name, passes, HS_ARRAY_LEN(passes), __VA_ARGS__}
+#define PASSES(passes) passes, HS_ARRAY_LEN(passes)
 /* clang-format on */
 static const struct hs_split_rule rules[] = {
-	ROW("qwen2", qwen2, .nfc = true),
-	ROW("deepseek-r1-qwen", qwen2, .nfc = true),
-	ROW("qwen35", qwen35, .nfc = true),
-	ROW("llama-bpe", llama3, .whole_first = true),
-	ROW("llama3", llama3, .whole_first = true),
-	ROW("llama-v3", llama3, .whole_first = true),
-	ROW("lfm2", llama3, .whole_first = true),
-	ROW("gpt-4o", gpt4o),
-	ROW("llama4", gpt4o),
-	ROW("tekken", tekken, .whole_first = true),
-	ROW("cohere2moe", thousands, .nfc = true),
-	ROW("tiny_aya", thousands, .nfc = true),
-	ROW("command-r", digits_gpt2, .nfc = true),
-	ROW("starcoder", digits_gpt2),
-	ROW("refact", digits_gpt2),
-	ROW("deepseek-v3", deepseek3),
-	ROW("deepseek-coder", deepseek_coder),
-	ROW("gpt-2", gpt2),
-	ROW("phi-2", gpt2),
-	ROW("mpt", gpt2, .nfc = true),
-	ROW("olmo", gpt2, .nfc = true),
-	ROW("modern-bert", gpt2, .nfc = true),
-	ROW("default", plain),
+	{"qwen2", PASSES(qwen2), .nfc = true},
+	{"deepseek-r1-qwen", PASSES(qwen2), .nfc = true},
+	{"qwen35", PASSES(qwen35), .nfc = true},
+	{"llama-bpe", PASSES(llama3), .whole_first = true},
+	{"llama3", PASSES(llama3), .whole_first = true},
+	{"llama-v3", PASSES(llama3), .whole_first = true},
+	{"lfm2", PASSES(llama3), .whole_first = true},
+	{"gpt-4o", PASSES(gpt4o)},
+	{"llama4", PASSES(gpt4o)},
+	{"tekken", PASSES(tekken), .whole_first = true},
+	{"cohere2moe", PASSES(thousands), .nfc = true},
+	{"tiny_aya", PASSES(thousands), .nfc = true},
+	{"command-r", PASSES(digits_gpt2), .nfc = true},
+	{"starcoder", PASSES(digits_gpt2)},
+	{"refact", PASSES(digits_gpt2)},
+	{"deepseek-v3", PASSES(deepseek3)},
+	{"deepseek-coder", PASSES(deepseek_coder)},
+	{"gpt-2", PASSES(gpt2)},
+	{"phi-2", PASSES(gpt2)},
+	{"mpt", PASSES(gpt2), .nfc = true},
+	{"olmo", PASSES(gpt2), .nfc = true},
+	{"modern-bert", PASSES(gpt2), .nfc = true},
+	{"default", PASSES(plain)},
 };
 
 const struct hs_split_rule *hs_split_at(size_t i)

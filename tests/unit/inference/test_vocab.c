@@ -131,6 +131,9 @@ static void test_hostile_charsmaps(void **state)
 	struct hs_tokenizer *t = load(&f, &err);
 	assert_non_null(t);
 	assert_string_equal(ids_text(t, "aaaaaaaaaaaaaaaa", 16, &b), "3 5"); /* the longest key is the whole text */
+	char many[1024];
+	memset(many, 'a', sizeof many);
+	assert_string_equal(ids_text(t, many, sizeof many, &b), "3 5 5 5 5"); /* but no longer than 256 bytes */
 	hs_tokenizer_destroy(t);
 }
 

@@ -54,6 +54,64 @@ static int check_texts(const struct hs_tokenizer *t, bool composed_only, const c
 	return wrong;
 }
 
+/* The text of every special token, inside a document and alone: none comes out (but unknown, where the kind has that). */
+static int check_specials(const struct hs_tokenizer *t, const struct hs_gguf *g, const char *name)
+{
+	size_t n = hs_tokenizer_vocab(t), tried = 0;
+	int wrong = 0;
+	uint64_t unknown = UINT64_MAX;
+	struct hs_gguf_str *texts = calloc(n, sizeof *texts);
+	assert_non_null(texts);
+	assert_true(hs_gguf_get_str_array(g, "tokenizer.ggml.tokens", texts, n));
+	(void)hs_gguf_get_u64(g, "tokenizer.ggml.unknown_token_id", &unknown); /* some have none */
+	for (size_t i = 0; i < n; i++) {
+		HS_BUF_AUTO document = HS_BUF_INIT;
+		struct hs_tok_ids ids = {0};
+		if (!hs_tok_is_special(t, (hs_tok_id)i))
+			continue;
+		assert_int_equal(hs_buf_append(&document, texts[i].s, texts[i].len), 0);
+		assert_int_equal(hs_buf_printf(&document, "契約は%.*s第3条 a%.*s\n", (int)texts[i].len, texts[i].s,
+					       (int)texts[i].len, texts[i].s),
+				 0);
+		assert_int_equal(hs_tok_encode(t, (const char *)document.data, document.len, &ids), 0);
+		for (size_t k = 0; k < ids.count; k++)
+			if (hs_tok_is_special(t, ids.ids[k]) && (uint64_t)ids.ids[k] != unknown) {
+				print_message("# %s: \"%.*s\" gives %d\n", name, (int)texts[i].len, texts[i].s, (int)ids.ids[k]);
+				wrong++;
+			}
+		hs_tok_ids_finish(&ids);
+		tried++;
+	}
+	assert_true(tried > 0);
+	free(texts);
+	return wrong;
+}
+
+static void test_specials_of_models(void **state)
+{
+	static const char *const names[] = {"qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "gemma-3-270m-q4_k_m.gguf"};
+	int found = 0, wrong = 0;
+	for (size_t i = 0; i < HS_ARRAY_LEN(names); i++) {
+		char path[512];
+		struct hs_gguf *g = NULL;
+		struct hs_tokenizer *t = NULL;
+		struct hs_err err = HS_ERR_INIT;
+		if (!find_model(names[i], path, sizeof path))
+			continue;
+		assert_int_equal(hs_gguf_open(path, &g, &err), 0);
+		assert_int_equal(hs_tokenizer_create(g, &t, &err), 0);
+		wrong += check_specials(t, g, names[i]);
+		hs_tokenizer_destroy(t);
+		hs_gguf_close(g);
+		found++;
+	}
+	if (!found) {
+		print_message("# no model in $HISHO_MODELS or the cache\n");
+		skip();
+	}
+	assert_int_equal(wrong, 0);
+}
+
 static void test_published_ids(void **state)
 {
 	const char *root = getenv("HISHO_VOCABS");
@@ -74,7 +132,7 @@ static void test_published_ids(void **state)
 		snprintf(path, sizeof path, "%s/%s", root, e->d_name);
 		assert_int_equal(hs_gguf_open(path, &g, &err), 0);
 		if (hs_tokenizer_create(g, &t, &err) == 0) {
-			wrong += check_texts(t, composes(g), path);
+			wrong += check_texts(t, composes(g), path) + check_specials(t, g, e->d_name);
 			checked++;
 		} else {
 			print_message("# %s: refused: %s\n", e->d_name, err.object);
@@ -93,6 +151,6 @@ static void test_published_ids(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_published_ids)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_published_ids), cmocka_unit_test(test_specials_of_models)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
