@@ -93,11 +93,13 @@ static bool parse_line(const char *line, struct filed *ret)
 	return strlen(ret->mac) == MAC_TEXT_LEN || strcmp(ret->mac, NOTHING_STANDS) == 0;
 }
 
-/* A line cut by a crash is the last one and is passed over: its document is filed again. */
+/* A line cut by a crash is the last one and is passed over, however whole it looks: its document is filed again. */
 static int load_state(struct hs_filer *f, struct hs_err *err)
 {
 	HS_BUF_AUTO text = HS_BUF_INIT;
 	int rc = hs_fd_read_all(f->state, STATE_MAX, &text);
+	while (text.len > 0 && text.data[text.len - 1] != '\n')
+		text.len--;
 	if (rc < 0 || !hs_buf_cstr(&text))
 		return hs_fail_errno(err, rc < 0 ? rc : -ENOMEM, "sender.state", f->state_path);
 	size_t lines = 0;
@@ -161,8 +163,8 @@ static int open_state(struct hs_filer *f, const char *key_file, struct hs_err *e
 	char last = '\n';
 	off_t end = rc == 0 ? lseek(f->state, 0, SEEK_END) : 0;
 	if (end > 0 && pread(f->state, &last, 1, end - 1) == 1 &&
-	    last != '\n') /* end the cut line, so that the next one stands alone */
-		rc = hs_fd_write_all(f->state, "\n", 1);
+	    last != '\n') /* end the cut line, so that the next one stands alone, and spoil it for all later runs */
+		rc = hs_fd_write_all(f->state, "?\n", 2);
 	return rc;
 }
 

@@ -41,24 +41,39 @@ struct ingest {
 	json_t *errors; /* for --json */
 	struct job *jobs;
 	size_t n_jobs, cap_jobs;
+	bool told_waiting;
 	struct hs_err err; /* what ended the run while jobs were asked for */
 };
+
+static void say(struct ingest *g, const char *name, const char *how, const char *text)
+{
+	hs_progress_end(&g->progress);
+	fputs("hisho: ", stderr);
+	hs_print_safe(stderr, name, strlen(name));
+	fprintf(stderr, ": %s%s\n", how, text);
+	g->progress.shown = g->progress.last != 0;
+}
 
 static void report(struct ingest *g, const char *name, const struct hs_err *err)
 {
 	g->n_failed++;
 	char text[512];
 	(void)hs_err_text(err, text, sizeof text);
-	if (g->cli->json) {
+	if (!g->cli->json)
+		say(g, name, "", text);
+	else /* a list that could not grow still leaves the count and the exit status */
 		(void)json_array_append_new(g->errors,
 					    json_pack("{s:s, s:s, s:s}", "file", name, "code", err->code, "message", text));
-		return; /* a list that could not grow still leaves the count and the exit status */
-	}
-	hs_progress_end(&g->progress);
-	fputs("hisho: ", stderr);
-	hs_print_safe(stderr, name, strlen(name));
-	fprintf(stderr, ": %s\n", text);
-	g->progress.shown = g->progress.last != 0;
+}
+
+/* Once a run: what one job waits for, the others wait for, too. */
+static void report_waiting(struct ingest *g, const char *name, const struct hs_err *why)
+{
+	char text[512];
+	if (!why->num || g->told_waiting || g->cli->json)
+		return;
+	g->told_waiting = true;
+	say(g, name, _("waits: "), hs_err_text(why, text, sizeof text));
 }
 
 static int add_job(struct ingest *g, const struct hs_ticket *ticket, const char *name)
@@ -147,7 +162,7 @@ static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs
 
 enum ending { GOES_ON, DONE, FAILED, UNKNOWN };
 
-/* Has a job ended? ret_why says why it failed; its hint lives in *ret_reply. */
+/* Has a job ended? ret_why says why it failed, or why it waits to be begun again; its hint lives in *ret_reply. */
 static int look_at(struct ingest *g, const struct hs_ticket *ticket, enum ending *ret, struct hs_reply *ret_reply,
 		   struct hs_err *ret_why, struct hs_err *err)
 {
@@ -165,8 +180,8 @@ static int look_at(struct ingest *g, const struct hs_ticket *ticket, enum ending
 		return rc;
 	const char *state = json_string_value(json_object_get(ret_reply->json, "state"));
 	*ret = state && strcmp(state, "done") == 0 ? DONE : state && strcmp(state, "failed") == 0 ? FAILED : GOES_ON;
-	if (*ret == FAILED) {
-		const json_t *e = json_object_get(ret_reply->json, "error");
+	const json_t *e = json_object_get(ret_reply->json, "error");
+	if (*ret == FAILED || (*ret == GOES_ON && e)) {
 		const char *code = json_string_value(json_object_get(e, "code"));
 		const char *object = json_string_value(json_object_get(e, "object"));
 		const char *hint = json_string_value(json_object_get(e, "hint")); /* a msgid: the appliance speaks English here */
@@ -196,6 +211,8 @@ static int follow_one(struct ingest *g, const struct job *j, bool *ret_ended)
 	enum ending ending = GOES_ON;
 	int rc = look_at(g, &j->ticket, &ending, &reply, &why, &g->err);
 	*ret_ended = ending != GOES_ON;
+	if (rc == 0 && ending == GOES_ON)
+		report_waiting(g, j->name, &why);
 	if (rc < 0 || ending == GOES_ON)
 		return rc;
 	if (ending != DONE)

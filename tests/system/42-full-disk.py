@@ -120,8 +120,8 @@ with Appliance() as a:
     big = a.dir / "big.txt"
     big.write_text("".join(f"{i}番の稟議は、総務部長が承認する。控えは経理課が五年間保存する。\n" for i in range(60000)))
     ballast.leave(64 * MIB + 6 * big.stat().st_size)
-    code, said = ingest(a, big, args=("--no-wait",))
-    check(code == 0, f"{code} {said}")
+    code, said = ingest(a, big, args=("--wait", "15"))
+    check(code == 1 and said.count("tenant.disk_low") == 1 and "waits" in said and "cli.follow" in said, f"{code} {said}")
     job = re.findall(r"job_[a-z2-7]{26}", next(a.dir.glob("t.sender.*.state")).read_text())[-1]
     feed = json.loads(a.hisho("token", "add", "tanaka", "--scopes", "ingest", "--json", tenant="t"))["token"]
 
