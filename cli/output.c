@@ -7,6 +7,23 @@
 #include <time.h>
 #include <unistd.h>
 
+void hs_print_fields(const json_t *object)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)object, key, value)
+	{
+		if (json_is_array(value) || json_is_object(value))
+			continue;
+		char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+		printf("%-24s ", key);
+		const char *s = text ? text : json_string_value(value);
+		hs_print_safe(stdout, s ? s : "", s ? strlen(s) : 0);
+		putchar('\n');
+		free(text);
+	}
+}
+
 int hs_print_json(const json_t *value)
 {
 	if (json_dumpf(value, stdout, JSON_INDENT(1) | JSON_ENCODE_ANY) < 0)

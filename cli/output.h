@@ -18,6 +18,9 @@ struct hs_column {
 /* Rows of a JSON array of objects as a table; with --json, the array. Returns an enum hs_exit. */
 int hs_print_table(const struct hs_cli *cli, const json_t *rows, const struct hs_column *columns, size_t n);
 
+/* The scalars of an object, one a line. */
+void hs_print_fields(const json_t *object);
+
 /* One JSON value, indented, and a newline. */
 int hs_print_json(const json_t *value);
 

@@ -1,4 +1,4 @@
-/* hisho model list|import|tokens: model files, without an appliance. */
+/* hisho model list|info|import|tokens|perplexity: model files, without an appliance. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +13,25 @@
 #include "cli/output.h"
 #include "inference/gguf/gguf.h"
 #include "inference/import/e5s1.h"
-#include "inference/tok/tokenizer.h"
+#include "inference/model/weights.h"
+#include "inference/perplexity.h"
 
 #define TEXT_MAX (16u * 1024u * 1024u)
 
 static int model_list(struct hs_cli *cli, int argc, char **argv);
 static int model_import(struct hs_cli *cli, int argc, char **argv);
 static int model_tokens(struct hs_cli *cli, int argc, char **argv);
+static int model_info(struct hs_cli *cli, int argc, char **argv);
+static int model_perplexity(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb model_verbs[] = {
 	{"model list", model_list, "", HS_N_("list the models of the appliance")},
 	{"model import", model_import, "FILE OUT.gguf", HS_N_("make a GGUF of an E5S1 embedder")},
 	{"model tokens", model_tokens, "MODEL.gguf [TEXT]",
 	 HS_N_("show how a model reads a text (standard input, where none is given)")},
+	{"model info", model_info, "MODEL.gguf", HS_N_("what a model is made of, and whether the engine can run it")},
+	{"model perplexity", model_perplexity, "[--context N] [--pieces N] MODEL.gguf TEXT",
+	 HS_N_("how well a model foresees a text file; as llama-perplexity counts")},
 };
 
 static json_t *describe(const struct hs_gguf *g, const char *file)
@@ -156,9 +162,143 @@ static int model_tokens(struct hs_cli *cli, int argc, char **argv)
 	return HS_EXIT_OK;
 }
 
+/* The numbers of a model that the engine can run, into object. */
+static int describe_weights(const struct hs_weights *w, json_t *object)
+{
+	const struct hs_hyper *h = &w->hyper;
+	HS_BUF_AUTO features = HS_BUF_INIT;
+	uint32_t window = 0;
+	for (uint32_t l = 0; l < h->n_layers; l++)
+		window = HS_MAX(window, w->layers[l].window);
+	for (unsigned bit = 0; hs_feature_name(bit); bit++)
+		if ((w->features & 1u << bit) && hs_buf_printf(&features, features.len ? ", %s" : "%s", hs_feature_name(bit)) < 0)
+			return -ENOMEM;
+	static const char *const poolings[] = {"none", "mean", "first token", "last token"};
+	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:s%}", "layers",
+				 (json_int_t)h->n_layers, "embedding", (json_int_t)h->n_embd, "heads", (json_int_t)h->n_heads,
+				 "key_heads", (json_int_t)h->n_kv_heads, "head_length", (json_int_t)h->head_dim, "feed_forward",
+				 (json_int_t)h->n_ff, "experts", (json_int_t)h->n_experts, "experts_used",
+				 (json_int_t)h->n_experts_used, "vocabulary", (json_int_t)h->n_vocab, "context",
+				 (json_int_t)h->context, "window", (json_int_t)window, "pooling", poolings[h->pool], "labels",
+				 (json_int_t)h->n_labels, "parameters", (json_int_t)w->n_params, "cache_bytes_a_token",
+				 (json_int_t)((size_t)h->n_layers * h->n_kv_heads * h->head_dim * 4), "features",
+				 (const char *)features.data, features.len);
+	int rc = more && json_object_update(object, more) == 0 ? 0 : -ENOMEM;
+	json_decref(more);
+	return rc;
+}
+
+/* How many tensors there are of each type, and their bytes. */
+static json_t *count_types(const struct hs_gguf *g)
+{
+	json_t *rows = json_array();
+	for (int type = 0; type < 64; type++) {
+		json_int_t n = 0, bytes = 0;
+		for (size_t i = 0; i < hs_gguf_tensor_count(g); i++)
+			if ((int)hs_gguf_tensor_at(g, i)->type == type) {
+				n++;
+				bytes += (json_int_t)hs_gguf_tensor_at(g, i)->bytes;
+			}
+		if (n)
+			(void)json_array_append_new(rows, json_pack("{s:s, s:I, s:I}", "type",
+								    hs_tensor_type_name((enum hs_tensor_type)type), "tensors", n,
+								    "megabytes", bytes / 1000000)); /* only shown */
+	}
+	return rows;
+}
+
+/* What the engine says of a part: "yes", or why not. */
+static void set_verdict(json_t *object, const char *key, int rc, const struct hs_err *err)
+{
+	char text[sizeof err->object + sizeof err->hint + 4];
+	(void)snprintf(text, sizeof text, "%s: %s", err->object, _(err->hint)); /* both bounded */
+	(void)json_object_set_new(object, key, json_string(rc < 0 ? text : _("yes"))); /* only shown */
+}
+
+static int model_info(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &model_verbs[3], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	if (argc - first != 1)
+		return hs_cli_usage(&model_verbs[3], _("a model is needed"));
+	struct hs_err err = HS_ERR_INIT, why = HS_ERR_INIT;
+	struct hs_gguf *g = NULL;
+	if (hs_gguf_open(argv[first], &g, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	json_t *object = describe(g, argv[first]), *types = count_types(g);
+	struct hs_weights *w = NULL;
+	struct hs_tokenizer *t = NULL;
+	rc = hs_weights_bind(g, &w, &why);
+	set_verdict(object, "computes", rc, &why);
+	bool runs = rc == 0;
+	rc = runs ? describe_weights(w, object) : 0;
+	why = HS_ERR_INIT;
+	int tokenizer = hs_tokenizer_create(g, &t, &why);
+	set_verdict(object, "reads_text", tokenizer, &why);
+	(void)json_object_set(object, "types", types); /* only shown */
+	if (rc == 0 && cli->json) {
+		rc = hs_print_json(object);
+	} else if (rc == 0) {
+		static const struct hs_column columns[] = {
+			{.title = HS_N_("TYPE"), .key = "type"},
+			{.title = HS_N_("TENSORS"), .key = "tensors", .right = true},
+			{.title = HS_N_("MB"), .key = "megabytes", .right = true},
+		};
+		hs_print_fields(object);
+		putchar('\n');
+		rc = hs_print_table(cli, types, columns, HS_ARRAY_LEN(columns));
+	}
+	json_decref(types);
+	json_decref(object);
+	hs_tokenizer_destroy(t);
+	hs_weights_destroy(w);
+	hs_gguf_close(g);
+	return rc != 0 ? HS_EXIT_FAILED : runs && tokenizer == 0 ? HS_EXIT_OK : HS_EXIT_FAILED;
+}
+
+static void show_piece(void *arg, uint32_t piece, uint32_t n_pieces, double so_far)
+{
+	(void)arg; /* standard error is all it needs */
+	fprintf(stderr, "%" PRIu32 "/%" PRIu32 "  %.4f\n", piece, n_pieces, so_far);
+}
+
+static int model_perplexity(struct hs_cli *cli, int argc, char **argv)
+{
+	struct hs_perplexity p = {.context = 512, .progress = show_piece};
+	const struct hs_option options[] = {
+		{"context", HS_OPTION_COUNT, &p.context, HS_N_("tokens a piece (512)")},
+		{"pieces", HS_OPTION_COUNT, &p.max_pieces, HS_N_("only the first pieces")},
+	};
+	int first, rc;
+	if (!hs_cli_parse(cli, &model_verbs[4], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
+		return rc;
+	if (argc - first != 2)
+		return hs_cli_usage(&model_verbs[4], _("a model and a text file are needed"));
+	struct hs_err err = HS_ERR_INIT;
+	struct hs_model *m = NULL;
+	HS_BUF_AUTO text = HS_BUF_INIT;
+	rc = hs_file_read(AT_FDCWD, argv[first + 1], TEXT_MAX, &text);
+	rc = rc < 0 ? hs_fail_errno(&err, rc, "model.perplexity", argv[first + 1]) : hs_model_load(argv[first], NULL, &m, &err);
+	if (rc == 0)
+		rc = hs_perplexity_of(m, (const char *)text.data, text.len, &p, &err);
+	hs_model_destroy(m);
+	if (rc < 0)
+		return hs_cli_fail(cli, &err);
+	json_t *object = json_pack("{s:f, s:f, s:I, s:I}", "perplexity", p.perplexity, "deviation", p.deviation, "pieces",
+				   (json_int_t)p.n_pieces, "tokens_scored", (json_int_t)p.n_scored);
+	rc = HS_EXIT_OK;
+	if (cli->json)
+		rc = hs_print_json(object);
+	else
+		hs_print_fields(object);
+	json_decref(object);
+	return rc;
+}
+
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
 	return hs_cli_dispatch(cli, "model", model_verbs, HS_ARRAY_LEN(model_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_model = {"model", run, "list|import|tokens", HS_N_("model files")};
+const struct hs_verb hs_verb_model = {"model", run, "list|import|tokens|info|perplexity", HS_N_("model files")};

@@ -1,7 +1,4 @@
 /* hisho status: what runs, what is missing, what the disk protects. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "cli/client.h"
 #include "cli/output.h"
 
@@ -19,19 +16,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	if (cli->json)
 		return hs_print_json(reply.json);
 
-	const char *key;
-	json_t *value;
-	json_object_foreach(reply.json, key, value)
-	{ /* scalars first, then the lists as tables */
-		if (json_is_array(value) || json_is_object(value))
-			continue;
-		char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
-		printf("%-24s ", key);
-		const char *s = text ? text : json_string_value(value);
-		hs_print_safe(stdout, s ? s : "", s ? strlen(s) : 0);
-		putchar('\n');
-		free(text);
-	}
+	hs_print_fields(reply.json); /* then the lists as tables */
 	const json_t *processes = json_object_get(reply.json, "processes");
 	static const struct hs_column columns[] = {
 		{.title = HS_N_("PROCESS"), .key = "name"},

@@ -105,6 +105,44 @@ static const struct hs_arch rows[] = {
      .near_base = 10000},
 };
 
+const char *hs_feature_name(unsigned bit)
+{
+	static const char *const names[] = {
+	    "norm before attention",
+	    "norm before feed-forward",
+	    "norm before feed-forward (named after attention)",
+	    "norms after the sums",
+	    "norms of the parts",
+	    "norm of embeddings",
+	    "biases of norms",
+	    "QK norm",
+	    "QK norm a head",
+	    "bare first layer",
+	    "QKV biases",
+	    "output bias",
+	    "fused QKV",
+	    "windows",
+	    "rotation in windows only",
+	    "attention sinks",
+	    "capped scores",
+	    "RoPE frequency factors",
+	    "dense feed-forward",
+	    "gated",
+	    "fused gate",
+	    "feed-forward biases",
+	    "experts",
+	    "parallel block",
+	    "learned positions",
+	    "token types",
+	    "scaled embeddings",
+	    "output matrix",
+	    "logit scale",
+	    "capped logits",
+	    "classifier",
+	};
+	return bit < HS_ARRAY_LEN(names) ? names[bit] : NULL;
+}
+
 const struct hs_arch *hs_arch_at(size_t index)
 {
 	return index < HS_ARRAY_LEN(rows) ? &rows[index] : NULL;

@@ -76,6 +76,9 @@ struct hs_arch {
 	bool whole_yarn;      /* the corrected range of YaRN is not rounded to whole pairs */
 };
 
+/* A feature in a few English words; bit: its number. */
+const char *hs_feature_name(unsigned bit);
+
 /* NULL where the family is unknown. */
 const struct hs_arch *hs_arch_find(struct hs_gguf_str name);
 /* The rows in order; NULL past the last. */

@@ -166,8 +166,7 @@ static bool slot_counts(unsigned features, const struct slot *s)
 }
 
 /* Fill one slot of `base` and mark its tensor as bound. */
-static int bind(const struct hs_reader *r, const struct hs_hyper *h, const struct slot *s, bool optional, const char *name,
-		void *base)
+static int bind(struct hs_reader *r, const struct hs_hyper *h, const struct slot *s, bool optional, const char *name, void *base)
 {
 	bool required = slot_counts(r->has, s) && !optional;
 	if (!required && !slot_counts(r->has | r->may, s))
@@ -183,10 +182,11 @@ static int bind(const struct hs_reader *r, const struct hs_hyper *h, const struc
 		return hs_model_bad(r->err, HS_N_("a vector must be of finite F32 numbers"), name);
 	memcpy((char *)base + s->offset, &t, sizeof(const void *));
 	r->bound[t - hs_gguf_tensor_at(r->g, 0)] = true;
+	r->found |= s->feature;
 	return 0;
 }
 
-static int bind_layer(const struct hs_reader *r, const struct hs_hyper *h, uint32_t l, struct hs_layer *layer)
+static int bind_layer(struct hs_reader *r, const struct hs_hyper *h, uint32_t l, struct hs_layer *layer)
 {
 	char name[80];
 	for (size_t i = 0; i < HS_ARRAY_LEN(layer_slots); i++) {
@@ -202,7 +202,7 @@ static int bind_layer(const struct hs_reader *r, const struct hs_hyper *h, uint3
 	return hs_model_bad(r->err, HS_N_("the tensor is missing"), name);
 }
 
-static int bind_all(const struct hs_reader *r, struct hs_weights *w)
+static int bind_all(struct hs_reader *r, struct hs_weights *w)
 {
 	for (size_t i = 0; i < HS_ARRAY_LEN(model_slots); i++) {
 		int rc = bind(r, &w->hyper, &model_slots[i], false, model_slots[i].name, w);
@@ -289,6 +289,7 @@ static int read_layers(struct hs_reader *r, struct hs_weights *w)
 	int rc = hs_read_windows(r, &w->hyper, w->layers);
 	if (rc < 0 || (rc = bind_all(r, w)) < 0)
 		return rc;
+	w->features = r->has | r->found;
 	for (uint32_t l = 0; l < w->hyper.n_layers; l++)
 		cut_layer(w, r->has, &w->layers[l]);
 	return check_rope_freqs(w, r->err);

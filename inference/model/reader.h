@@ -8,6 +8,7 @@ struct hs_reader {
 	const struct hs_gguf *g;
 	const struct hs_arch *arch;
 	unsigned has, may; /* the family's features, of which the file has chosen */
+	unsigned found;    /* features whose tensors were found */
 	struct hs_err *err;
 	bool *bound; /* (tensors of the file) */
 	char key[128];

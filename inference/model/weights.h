@@ -65,6 +65,7 @@ struct hs_layer {        /* NULL: the architecture or this file has none */
 
 struct hs_weights {
 	const struct hs_arch *arch;
+	unsigned features; /* of the family's those that this file has */
 	struct hs_hyper hyper;
 	const struct hs_gguf_tensor *embd, *positions, *types; /* (vocab, embd) (context, embd) (any, embd) */
 	struct hs_norm_weights embd_norm, final_norm;

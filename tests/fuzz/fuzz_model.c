@@ -1,6 +1,6 @@
 /*
- * Models from hostile files: a tiny valid file of one of three architectures is patched where the input says, read, bound
- * to its weights, packed and run. Input: one byte for the architecture, then patches of {offset, 3 bytes; xor}.
+ * Models from hostile files: a tiny valid file of one of the architectures is patched where the input says, read, bound to
+ * its weights, packed and run. Input: one byte for the architecture, then patches of {offset, 3 bytes; xor}.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,8 +16,8 @@ static void run(const struct hs_weights *w, struct hs_backend_model *m)
 	struct hs_yield never = {0};
 	if (w->hyper.n_vocab < 4 || w->hyper.context < 4)
 		return;
-	if (!w->arch->causal) {
-		float *out = calloc(2, w->hyper.n_embd * sizeof *out);
+	if (w->hyper.pool != HS_POOL_NONE) {
+		float *out = calloc(2, hs_encoded_len(&w->hyper) * sizeof *out);
 		if (out)
 			(void)!hs_cpu_encode(m, ids, starts, 2, &never, out); /* only a crash is news */
 		free(out);
@@ -33,20 +33,27 @@ static void run(const struct hs_weights *w, struct hs_backend_model *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct hs_buf bases[3];
-	static const char *const archs[3] = {"qwen2", "llama", "bert"};
+	static struct hs_buf bases[16];
 	if (size < 1)
 		return 0;
-	const struct hs_buf *base = &bases[data[0] % 3];
+	size_t row = 0, n_rows = 0;
+	while (hs_arch_at(n_rows))
+		n_rows++;
+	row = data[0] % n_rows;
+	const struct hs_buf *base = &bases[row];
 	if (!base->len) {
+		const struct hs_arch *arch = hs_arch_at(row);
 		struct tiny t = TINY_F32;
-		t.arch = archs[data[0] % 3];
-		t.embd = 8;
-		t.ff = 12;
-		t.layers = 1;
+		t.arch = arch->name;
+		t.embd = t.ff = 16;
+		t.layers = 2;
 		t.context = 16;
-		t.kv_heads = data[0] % 3 == 2 ? t.heads : t.kv_heads;
-		if (tiny_write(t, NULL, &bases[data[0] % 3]) < 0)
+		t.experts = arch->has & HS_F_EXPERTS ? 3 : 0;
+		t.used = 2;
+		t.window = arch->has & HS_F_WINDOWS ? 2 : 0;
+		t.labels = arch->may & HS_F_CLASSIFIER ? 2 : 0;
+		t.kv_heads = arch->causal && strcmp(arch->name, "gpt2") != 0 ? t.kv_heads : t.heads;
+		if (tiny_write(t, NULL, &bases[row]) < 0)
 			abort();
 	}
 	uint8_t *file = malloc(base->len);

@@ -196,13 +196,190 @@ static void test_wrong_numbers(void **state)
 	expect(t, NULL, -ENOTSUP, "general.architecture mamba");
 }
 
+enum kind { ABSENT, WHOLE, REAL, WORD, TRUTH, LIST };
+
+/* One field of one family, put in place of the right one, and what the reader must make of it. */
+struct lie {
+	const char *arch, *key;
+	enum kind kind;
+	double number;
+	const char *word;
+	int rc;
+};
+
+static const struct lie *told;
+
+static void tell(struct hs_gguf_writer *w)
+{
+	char key[96];
+	static const bool list[2] = {true, false};
+	snprintf(key, sizeof key, "%s.%s", told->arch, told->key);
+	if (told->kind == WHOLE)
+		hs_gguf_put_u32(w, key, (uint32_t)told->number);
+	if (told->kind == REAL)
+		hs_gguf_put_f32(w, key, (float)told->number);
+	if (told->kind == WORD)
+		hs_gguf_put_str(w, key, told->word);
+	if (told->kind == TRUTH)
+		hs_gguf_put_bool(w, key, told->number != 0);
+	if (told->kind == LIST)
+		hs_gguf_put_bool_array(w, key, list, (size_t)told->number);
+}
+
+static struct tiny family(const char *arch)
+{
+	struct tiny t = TINY_F32;
+	bool experts = strcmp(arch, "gpt-oss") == 0 || strcmp(arch, "qwen3moe") == 0;
+	const struct hs_arch *row = hs_arch_find((struct hs_gguf_str){.s = arch, .len = strlen(arch)});
+	t.arch = arch;
+	t.embd = 48;
+	t.ff = 32;
+	t.experts = experts ? 4 : 0;
+	t.used = experts ? 2 : 0;
+	t.window = row->has & HS_F_WINDOWS ? 8 : 0;
+	t.kv_heads = row->causal && strcmp(arch, "gpt2") != 0 ? 2 : 4;
+	return t;
+}
+
+static void test_every_family_loads(void **state)
+{
+	size_t n = 0;
+	for (; hs_arch_at(n); n++)
+		expect(family(hs_arch_at(n)->name), NULL, 0, NULL);
+	assert_int_equal(n, 12);
+}
+
+/* Take each tensor of each family's file away: only a head may be missed. */
+static void test_every_tensor_of_every_family_is_missed(void **state)
+{
+	for (size_t i = 0; hs_arch_at(i); i++) {
+		HS_BUF_AUTO file = HS_BUF_INIT;
+		struct hs_gguf *g = NULL;
+		assert_int_equal(tiny_write(family(hs_arch_at(i)->name), NULL, &file), 0);
+		assert_int_equal(hs_gguf_open_memory(file.data, file.len, &g, NULL), 0);
+		for (size_t k = 0; k < hs_gguf_tensor_count(g); k++) {
+			char name[80];
+			struct tiny t = family(hs_arch_at(i)->name);
+			const struct hs_gguf_str s = hs_gguf_tensor_at(g, k)->name;
+			snprintf(name, sizeof name, "%.*s", (int)s.len, s.s);
+			t.without = name;
+			bool may = strcmp(name, "output.weight") == 0 && (hs_arch_at(i)->may & HS_F_HEAD);
+			expect(t, NULL, may ? 0 : -EINVAL, name);
+		}
+		hs_gguf_close(g);
+	}
+}
+
+static void test_lying_fields(void **state)
+{
+	static const struct lie lies[] = {
+	    {"gemma3", "block_count", ABSENT, 0, NULL, -EINVAL},
+	    {"gemma3", "block_count", WHOLE, 0, NULL, -EINVAL},
+	    {"gemma3", "block_count", WHOLE, HS_LAYERS_MAX + 1, NULL, -EINVAL},
+	    {"gemma3", "block_count", WORD, 0, "2", -EINVAL},
+	    {"gemma3", "embedding_length", WHOLE, HS_EMBD_MAX + 1, NULL, -EINVAL},
+	    {"gemma3", "context_length", WHOLE, 0, NULL, -EINVAL},
+	    {"gemma3", "feed_forward_length", REAL, 32, NULL, -EINVAL},
+	    {"gemma3", "attention.head_count", WHOLE, HS_HEADS_MAX + 1, NULL, -EINVAL},
+	    {"gemma3", "attention.head_count_kv", WHOLE, 3, NULL, -EINVAL},
+	    {"gemma3", "attention.head_count_kv", WHOLE, 0, NULL, -EINVAL},
+	    {"gemma3", "attention.head_count_kv", LIST, 2, NULL, -EINVAL},
+	    {"gemma3", "attention.sliding_window", WHOLE, HS_CONTEXT_MAX + 1, NULL, -EINVAL},
+	    {"gemma3", "attention.sliding_window", WORD, 0, "512", -EINVAL},
+	    {"gemma3", "attention.sliding_window", ABSENT, 0, NULL, 0},
+	    {"gemma3", "attention.sliding_window_pattern", WHOLE, 0, NULL, -EINVAL},
+	    {"gemma3", "attention.sliding_window_pattern", LIST, 1, NULL, -EINVAL},
+	    {"gemma3", "attention.sliding_window_pattern", LIST, 2, NULL, 0},
+	    {"gemma3", "rope.freq_base_swa", REAL, -1, NULL, -EINVAL},
+	    {"gemma3", "rope.freq_base", REAL, 0, NULL, -EINVAL},
+	    {"gemma3", "rope.scaling.factor", REAL, NAN, NULL, -EINVAL},
+	    {"gemma3", "rope.scaling.type", WORD, 0, "longrope", -ENOTSUP},
+	    {"gemma3", "final_logit_softcapping", REAL, INFINITY, NULL, -EINVAL},
+	    {"gemma3", "attn_logit_softcapping", REAL, 50, NULL, -ENOTSUP},
+	    {"gemma3", "attn_logit_softcapping", REAL, 0, NULL, 0},
+	    {"gemma3", "attention.causal", TRUTH, 0, NULL, -ENOTSUP},
+	    {"gemma3", "attention.causal", TRUTH, 1, NULL, 0},
+	    {"gemma2", "attn_logit_softcapping", ABSENT, 0, NULL, -EINVAL},
+	    {"gemma2", "attn_logit_softcapping", REAL, -50, NULL, -EINVAL},
+	    {"gemma2", "final_logit_softcapping", ABSENT, 0, NULL, -EINVAL},
+	    {"gpt-oss", "attention.sliding_window", ABSENT, 0, NULL, -EINVAL},
+	    {"gpt-oss", "attention.sliding_window", WHOLE, 0, NULL, -EINVAL},
+	    {"gpt-oss", "expert_count", ABSENT, 0, NULL, -EINVAL},
+	    {"gpt-oss", "expert_count", WHOLE, HS_EXPERTS_MAX + 1, NULL, -EINVAL},
+	    {"gpt-oss", "expert_used_count", WHOLE, 5, NULL, -EINVAL},
+	    {"gpt-oss", "expert_used_count", WHOLE, 0, NULL, -EINVAL},
+	    {"gpt-oss", "expert_feed_forward_length", WHOLE, 33, NULL, -ENOTSUP},
+	    {"gpt-oss", "expert_gating_func", WHOLE, 2, NULL, -ENOTSUP},
+	    {"gpt-oss", "expert_weights_norm", TRUTH, 0, NULL, -ENOTSUP},
+	    {"gpt-oss", "expert_weights_scale", REAL, 2.5, NULL, -ENOTSUP},
+	    {"gpt-oss", "expert_shared_count", WHOLE, 1, NULL, -ENOTSUP},
+	    {"llama", "expert_count", WHOLE, 4, NULL, -EINVAL},
+	    {"llama", "expert_count", WHOLE, 0, NULL, 0},
+	    {"llama", "attention.sliding_window", WHOLE, 4096, NULL, -ENOTSUP},
+	    {"llama", "logit_scale", REAL, 0.5, NULL, -ENOTSUP},
+	    {"llama", "rope.dimension_count", WHOLE, 4, NULL, -ENOTSUP},
+	    {"llama", "pooling_type", WHOLE, 1, NULL, -ENOTSUP},
+	    {"llama", "pooling_type", WHOLE, 9, NULL, -ENOTSUP},
+	    {"command-r", "logit_scale", ABSENT, 0, NULL, -EINVAL},
+	    {"command-r", "logit_scale", REAL, NAN, NULL, -EINVAL},
+	    {"cohere2", "attention.sliding_window", ABSENT, 0, NULL, -EINVAL},
+	    {"modern-bert", "pooling_type", ABSENT, 0, NULL, -EINVAL},
+	    {"modern-bert", "pooling_type", WHOLE, 3, NULL, -ENOTSUP},
+	    {"modern-bert", "attention.causal", TRUTH, 1, NULL, -ENOTSUP},
+	    {"modern-bert", "attention.layer_norm_epsilon", REAL, 2, NULL, -EINVAL},
+	};
+	for (size_t i = 0; i < HS_ARRAY_LEN(lies); i++) {
+		char object[96];
+		struct tiny t = family(lies[i].arch);
+		/* what is missing is named; a lie about one field may show in one that must agree with it */
+		const char *shown = strcmp(lies[i].arch, "llama") == 0 && strcmp(lies[i].key, "expert_count") == 0
+					? "expert_used_count"
+					: lies[i].key;
+		snprintf(object, sizeof object, "%s.%s", lies[i].arch, shown);
+		t.without_key = lies[i].key;
+		told = &lies[i];
+		expect(t, lies[i].kind == ABSENT ? NULL : tell, lies[i].rc, object);
+	}
+}
+
+static void tell_yarn_only(struct hs_gguf_writer *w)
+{
+	hs_gguf_put_str(w, "qwen3.rope.scaling.type", "yarn");
+	tell(w);
+}
+
+static void tell_yarn(struct hs_gguf_writer *w)
+{
+	hs_gguf_put_f32(w, "qwen3.rope.scaling.factor", 4);
+	tell_yarn_only(w);
+}
+
+static void test_yarn(void **state)
+{
+	static const struct lie lies[] = {
+	    {"qwen3", "rope.scaling.factor", REAL, 0.5, NULL, -EINVAL},
+	    {"qwen3", "rope.scaling.original_context_length", WHOLE, 0, NULL, -EINVAL},
+	    {"qwen3", "rope.scaling.yarn_beta_slow", REAL, 64, NULL, -EINVAL},
+	    {"qwen3", "rope.scaling.yarn_beta_fast", REAL, NAN, NULL, -EINVAL},
+	    {"qwen3", "rope.scaling.attn_factor", REAL, 0, NULL, -EINVAL},
+	    {"qwen3", "rope.scaling.yarn_log_multiplier", REAL, 0.1, NULL, -ENOTSUP},
+	    {"qwen3", "rope.scaling.yarn_ext_factor", REAL, 0.5, NULL, -ENOTSUP},
+	};
+	for (size_t i = 0; i < HS_ARRAY_LEN(lies); i++) {
+		char object[96];
+		snprintf(object, sizeof object, "%s.%s", lies[i].arch, lies[i].key);
+		told = &lies[i];
+		expect(family("qwen3"), i == 0 ? tell_yarn_only : tell_yarn, lies[i].rc, object);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_good_files),
-	    cmocka_unit_test(test_every_missing_tensor),
-	    cmocka_unit_test(test_wrong_tensors),
-	    cmocka_unit_test(test_wrong_numbers),
+	    cmocka_unit_test(test_good_files),         cmocka_unit_test(test_every_missing_tensor),
+	    cmocka_unit_test(test_wrong_tensors),      cmocka_unit_test(test_wrong_numbers),
+	    cmocka_unit_test(test_every_family_loads), cmocka_unit_test(test_every_tensor_of_every_family_is_missed),
+	    cmocka_unit_test(test_lying_fields),       cmocka_unit_test(test_yarn),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,9 +21,10 @@ struct tiny {
 	uint32_t labels, pool;  /* of a classifier; pooling_type (0: mean for encoders) */
 	unsigned with;          /* features that the family may have, beside the head */
 	bool tied, rope_freqs;
-	const char *without; /* a tensor that is left out */
-	const char *nan_in;  /* a tensor with a NaN */
-	const char *eps_key; /* instead of the right one */
+	const char *without;     /* a tensor that is left out */
+	const char *nan_in;      /* a tensor with a NaN */
+	const char *eps_key;     /* instead of the right one */
+	const char *without_key; /* a field that is left out, without the architecture's name */
 	float eps;
 };
 
@@ -254,12 +255,12 @@ static inline void tiny_hyper(struct tiny_maker *k)
 	hs_gguf_put_str(k->w, "general.architecture", t->arch);
 	for (size_t i = 0; i < HS_ARRAY_LEN(counts); i++) {
 		snprintf(key, sizeof key, "%s.%s", t->arch, counts[i].key);
-		if (counts[i].there)
+		if (counts[i].there && !(t->without_key && strcmp(t->without_key, counts[i].key) == 0))
 			hs_gguf_put_u32(k->w, key, counts[i].value);
 	}
 	for (size_t i = 0; i < HS_ARRAY_LEN(reals); i++) {
 		snprintf(key, sizeof key, "%s.%s", t->arch, reals[i].key);
-		if (reals[i].there)
+		if (reals[i].there && !(t->without_key && strcmp(t->without_key, reals[i].key) == 0))
 			hs_gguf_put_f32(k->w, key, reals[i].value);
 	}
 }
