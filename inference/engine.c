@@ -34,6 +34,18 @@ static unsigned usable_cores(void)
 	return (unsigned)HS_MAX(CPU_COUNT(&set), 1);
 }
 
+/* What the file says, or what its kind of tokeniser is known to want. */
+static bool starts_with_bos(const struct hs_gguf *g)
+{
+	bool adds;
+	struct hs_gguf_str model = {.s = "", .len = 0}, pre = model;
+	if (hs_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", &adds))
+		return adds;
+	(void)hs_gguf_get_str(g, "tokenizer.ggml.model", &model); /* absent: as set above */
+	(void)hs_gguf_get_str(g, "tokenizer.ggml.pre", &pre);
+	return (model.len == 5 && memcmp(model.s, "llama", 5) == 0) || (pre.len == 9 && memcmp(pre.s, "llama-bpe", 9) == 0);
+}
+
 static void fill_info(struct hs_model *m)
 {
 	const struct hs_hyper *h = &m->weights->hyper;
@@ -50,6 +62,7 @@ static void fill_info(struct hs_model *m)
 	i->n_vocab = h->n_vocab;
 	i->context = h->context;
 	i->n_params = m->weights->n_params;
+	i->starts_with_bos = starts_with_bos(m->gguf);
 	i->encoder = h->pool != HS_POOL_NONE;
 	i->n_labels = h->n_labels;
 	for (size_t k = 0; k < hs_gguf_tensor_count(m->gguf); k++)

@@ -27,8 +27,9 @@ struct hs_model_info {
 	char name[128];
 	uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_vocab, context;
 	uint64_t n_params, file_bytes;
-	bool encoder;      /* embeds or scores, does not generate */
-	uint32_t n_labels; /* of a classifier, which scores; 0: embeds */
+	bool starts_with_bos; /* the model was taught texts that begin with it */
+	bool encoder;         /* embeds or scores, does not generate */
+	uint32_t n_labels;    /* of a classifier, which scores; 0: embeds */
 };
 
 int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret,

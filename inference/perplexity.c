@@ -10,6 +10,11 @@ struct sums {
 	uint64_t n;
 };
 
+static hs_tok_id first_token(const struct hs_model *m)
+{
+	return hs_model_info(m)->starts_with_bos ? hs_tok_bos(hs_model_tokenizer(m)) : HS_TOK_NONE;
+}
+
 static double surprise(const float *logits, uint32_t n_vocab, hs_tok_id id)
 {
 	double most = -INFINITY, total = 0;
@@ -47,7 +52,7 @@ static void conclude(const struct sums *sums, struct hs_perplexity *p)
 
 static int run(struct hs_model *m, struct hs_tok_ids *ids, struct hs_perplexity *p, struct hs_err *err)
 {
-	hs_tok_id bos = hs_tok_bos(hs_model_tokenizer(m));
+	hs_tok_id bos = first_token(m);
 	struct hs_sequence *s = NULL;
 	struct sums sums = {0};
 	p->n_pieces = (uint32_t)HS_MIN(ids->count / p->context, (size_t)UINT32_MAX);
@@ -83,7 +88,7 @@ int hs_perplexity_of(struct hs_model *m, const char *text, size_t len, struct hs
 		return hs_fail(err, EINVAL, "model.perplexity", HS_N_("--context must be from 16 to the model's context"), "%u",
 			       p->context);
 	struct hs_tok_ids ids = {0};
-	hs_tok_id bos = hs_tok_bos(hs_model_tokenizer(m));
+	hs_tok_id bos = first_token(m);
 	int rc = 0;
 	if (bos != HS_TOK_NONE) { /* the whole text starts with it too; an empty place for it */
 		ids.ids = calloc(1, sizeof *ids.ids);

@@ -103,18 +103,18 @@ INLINE void multiply_k(const int bits, const int n, const struct pass *p, vf acc
 	}
 }
 
-/* Q4_0, Q5_0, Q8_0 */
-INLINE void multiply_32(const int bits, const int n, const struct pass *p, vf acc[])
+/* Q4_0, Q5_0, Q8_0; MXFP4, whose scales are floats and whose codes are shifted by 12 */
+INLINE void multiply_32(const int bits, const bool mx, const int n, const struct pass *p, vf acc[])
 {
 	const struct hs_acts *a = p->a;
-	const size_t stride = a->stride, block_bytes = bits == 4 ? 288 : bits == 5 ? 352 : 544;
+	const size_t stride = a->stride, block_bytes = mx ? 384 : bits == 4 ? 288 : bits == 5 ? 352 : 544;
 	const int8_t *q = a->q32 + p->token * stride;
 	const float *d = a->d32 + p->token * stride / 32;
 	const int16_t *sums = a->sums32 + p->token * stride / 32;
-	const int offset = bits == 4 ? 8 : bits == 5 ? 16 : OFFSET8;
+	const int offset = mx ? 12 : bits == 4 ? 8 : bits == 5 ? 16 : OFFSET8;
 	const uint8_t *block = p->panel;
 	for (size_t b = 0; b < a->columns / 32; b++, block += block_bytes, q += 32, d++, sums++) {
-		const uint8_t *codes = block + 32 + 4 * p->lane;
+		const uint8_t *codes = block + (mx ? 64 : 32) + 4 * p->lane;
 		vi sum[BLOCK];
 		for (int t = 0; t < n; t++)
 			sum[t] = vi_zero();
@@ -127,7 +127,7 @@ INLINE void multiply_32(const int bits, const int n, const struct pass *p, vf ac
 		} else {
 			multiply_group(bits, n, codes, q, stride, scale_one(), scale_one(), sum);
 		}
-		vf scale = vf_from_half(block + 2 * p->lane);
+		vf scale = mx ? vf_load((const float *)block + p->lane) : vf_from_half(block + 2 * p->lane);
 		for (int t = 0; t < n; t++) {
 			vi centred = offset ? vi_sub(sum[t], vi_set(offset * sums[t * stride / 32])) : sum[t];
 			acc[t] = vf_fma(vf_from_int(centred), vf_mul(scale, vf_set(d[t * stride / 32])), acc[t]);
@@ -158,7 +158,9 @@ INLINE void multiply_block(const enum hs_tensor_type type, const int n, const st
 		if (type == HS_Q4_K || type == HS_Q5_K || type == HS_Q6_K)
 			multiply_k(type == HS_Q4_K ? 4 : type == HS_Q5_K ? 5 : 6, n, &pass, acc);
 		else if (type == HS_Q4_0 || type == HS_Q5_0 || type == HS_Q8_0)
-			multiply_32(type == HS_Q4_0 ? 4 : type == HS_Q5_0 ? 5 : 8, n, &pass, acc);
+			multiply_32(type == HS_Q4_0 ? 4 : type == HS_Q5_0 ? 5 : 8, false, n, &pass, acc);
+		else if (type == HS_MXFP4)
+			multiply_32(5, true, n, &pass, acc);
 		else
 			multiply_float(type, n, &pass, acc);
 		for (int t = 0; t < n; t++) {
@@ -197,6 +199,7 @@ MULTIPLY(multiply_q8_0, HS_Q8_0)
 MULTIPLY(multiply_q4_k, HS_Q4_K)
 MULTIPLY(multiply_q5_k, HS_Q5_K)
 MULTIPLY(multiply_q6_k, HS_Q6_K)
+MULTIPLY(multiply_mxfp4, HS_MXFP4)
 
 void HS_MULTIPLY(const struct hs_product *p, uint32_t panel, uint32_t panel_end, uint32_t token, uint32_t token_end)
 {
@@ -204,6 +207,7 @@ void HS_MULTIPLY(const struct hs_product *p, uint32_t panel, uint32_t panel_end,
 	    [HS_F32] = multiply_f32,   [HS_F16] = multiply_f16,   [HS_BF16] = multiply_bf16,
 	    [HS_Q4_0] = multiply_q4_0, [HS_Q5_0] = multiply_q5_0, [HS_Q8_0] = multiply_q8_0,
 	    [HS_Q4_K] = multiply_q4_k, [HS_Q5_K] = multiply_q5_k, [HS_Q6_K] = multiply_q6_k,
+	    [HS_MXFP4] = multiply_mxfp4,
 	};
 	by_type[p->w->type](p, panel, panel_end, token, token_end);
 }

@@ -23,6 +23,7 @@ static const struct unit units[] = {
     {HS_BF16, 1, 32},
     {HS_Q4_0, HS_BLOCK, 32 + NIBBLES},
     {HS_Q5_0, HS_BLOCK, 32 + PLANE + NIBBLES},
+    {HS_MXFP4, HS_BLOCK, 64 + PLANE + NIBBLES},
     {HS_Q8_0, HS_BLOCK, 32 + 2 * NIBBLES},
     {HS_Q4_K, HS_K_BLOCK, 320 + 8 * NIBBLES},
     {HS_Q5_K, HS_K_BLOCK, 320 + 8 * (PLANE + NIBBLES)},
@@ -114,6 +115,15 @@ static void put_q5_0(uint8_t *out, const uint8_t *block, uint32_t r)
 	put_group(out + 32, codes, r, 5);
 }
 
+static void put_mxfp4(uint8_t *out, const uint8_t *block, uint32_t r)
+{
+	uint8_t codes[HS_BLOCK];
+	float scale = hs_mxfp4_scale(block);
+	hs_mxfp4_codes(block, codes);
+	memcpy(out + 4 * r, &scale, 4);
+	put_group(out + 64, codes, r, 5);
+}
+
 static void put_q8_0(uint8_t *out, const uint8_t *block, uint32_t r)
 {
 	uint8_t codes[HS_BLOCK];
@@ -174,7 +184,7 @@ void hs_packed_fill(struct hs_packed *p, const struct hs_gguf_tensor *t, uint32_
 {
 	static void (*const puts[])(uint8_t *, const uint8_t *, uint32_t) = {
 	    [HS_Q4_0] = put_q4_0, [HS_Q5_0] = put_q5_0, [HS_Q8_0] = put_q8_0,
-	    [HS_Q4_K] = put_q4_k, [HS_Q5_K] = put_q5_k, [HS_Q6_K] = put_q6_k,
+	    [HS_Q4_K] = put_q4_k, [HS_Q5_K] = put_q5_k, [HS_Q6_K] = put_q6_k, [HS_MXFP4] = put_mxfp4,
 	};
 	const struct hs_quant *q = hs_quant_find(p->type);
 	size_t n_blocks = p->columns / q->block, row_bytes = n_blocks * q->block_bytes;

@@ -9,6 +9,7 @@
  *
  *   Q4_0  each group: half d[16], nibbles                      288 bytes      value d (code - 8)
  *   Q5_0  each group: half d[16], plane, nibbles               352            value d (code - 16)
+ *   MXFP4 each group: float d[16], plane, nibbles              384            value d (code - 12)
  *   Q8_0  each group: half d[16], 8 chunks of bytes            544            value d (code - 128)
  *   Q4_K  each 256: half d[16], dmin[16], u8 scale[8][16], min[4][16][2], then 8 x nibbles       2368
  *   Q5_K  the same with 8 x (plane, nibbles)                   2880

@@ -234,7 +234,7 @@ static double log_sum(const float *v, size_t n)
 /* Quantised weights: the fast path's bytes against the reference on the same weights. */
 static void test_quantised_families(void **state)
 {
-	static const enum hs_tensor_type types[] = {HS_Q4_K, HS_Q8_0};
+	static const enum hs_tensor_type types[] = {HS_Q4_K, HS_Q8_0, HS_MXFP4};
 	for (size_t i = 0; i < HS_ARRAY_LEN(goldens) * HS_ARRAY_LEN(types); i++) {
 		const struct golden *golden = &goldens[i / HS_ARRAY_LEN(types)];
 		enum hs_tensor_type type = types[i % HS_ARRAY_LEN(types)];

@@ -128,7 +128,7 @@ static void check_multiply(const struct hs_kernels *kernels, enum hs_tensor_type
 static void test_multiply(void **state)
 {
 	static const enum hs_tensor_type types[] = {HS_F32,  HS_F16,  HS_BF16, HS_Q4_0, HS_Q5_0,
-						    HS_Q8_0, HS_Q4_K, HS_Q5_K, HS_Q6_K};
+						    HS_Q8_0, HS_Q4_K, HS_Q5_K, HS_Q6_K, HS_MXFP4};
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
 	static float first[TOKENS * 64], y[TOKENS * 64];

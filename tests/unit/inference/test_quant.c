@@ -91,6 +91,24 @@ static void test_q8_0(void **state)
 	assert_int_equal(codes[31], (uint8_t)(31 * 8) - 128);
 }
 
+/* Every nibble as the numbers of OCP's MX specification: 1 sign, 2 exponent and 1 mantissa bits; scales are 2^(e - 127). */
+static void test_mxfp4(void **state)
+{
+	static const uint8_t scales[] = {0, 1, 100, 127, 128, 240};
+	for (size_t k = 0; k < HS_ARRAY_LEN(scales); k++) {
+		uint8_t block[17] = {scales[k]};
+		float out[32];
+		for (size_t i = 0; i < 16; i++)
+			block[1 + i] = (uint8_t)(i | (15 - i) << 4);
+		hs_quant_mxfp4.dequantise(block, out, 32);
+		for (unsigned i = 0; i < 32; i++) {
+			unsigned n = i < 16 ? i : 31 - i, exponent = n >> 1 & 3, mantissa = n & 1;
+			double v = exponent ? ldexp(1 + 0.5 * mantissa, (int)exponent - 1) : 0.5 * mantissa;
+			assert_true((double)out[i] == ldexp(n & 8 ? -v : v, scales[k] - 127));
+		}
+	}
+}
+
 /* The 12 packed bytes, made from the 16 numbers by the layout's own words. */
 static void pack_scales(const uint8_t s[8], const uint8_t m[8], uint8_t out[12])
 {
@@ -160,7 +178,7 @@ static void test_plain_types(void **state)
 
 static void test_table_agrees_with_the_reader(void **state)
 {
-	static const enum hs_tensor_type types[] = {HS_F32,  HS_F16,  HS_Q4_0, HS_Q5_0, HS_Q8_0,
+	static const enum hs_tensor_type types[] = {HS_F32,  HS_F16,  HS_Q4_0, HS_Q5_0, HS_Q8_0, HS_MXFP4, HS_BF16,
 						    HS_Q4_K, HS_Q5_K, HS_Q6_K, HS_BF16};
 	for (size_t i = 0; i < HS_ARRAY_LEN(types); i++) {
 		const struct hs_quant *q = hs_quant_find(types[i]);
@@ -177,6 +195,7 @@ int main(void)
 	    cmocka_unit_test(test_halves),
 	    cmocka_unit_test(test_q4_0_and_q5_0),
 	    cmocka_unit_test(test_q8_0),
+	    cmocka_unit_test(test_mxfp4),
 	    cmocka_unit_test(test_q4_k_and_q5_k),
 	    cmocka_unit_test(test_q6_k),
 	    cmocka_unit_test(test_plain_types),
