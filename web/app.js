@@ -327,9 +327,10 @@ function takeEvent(event, turn) {
     showEvidence(more.evidence, turn);
     setState(turn, "reading");
     turn.kept = more.message;
+    turn.unkept = !more.conversation;
     if (more.conversation && more.conversation !== conversation) {
+      if (listed) listed.unshift({ id: more.conversation, title: turn.question, updated: Date.now() }); // it is kept when it ends
       setConversation(more.conversation);
-      loadConversations(); // it is on the list from its first question on
       history.pushState(null, "", "#" + conversation);
     }
   }

@@ -198,6 +198,7 @@ function endTurn(turn, outcome, kept, given) {
     turn.text.append(phrase("p", "quiet", "broken"));
   }
   settleEvidence(turn);
+  if (turn.unkept) turn.text.append(phrase("p", "quiet", "unkept"));
   turn.answer.append(tools(turn, kept, given));
 }
 

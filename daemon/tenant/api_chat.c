@@ -46,6 +46,7 @@ struct chat {
 	int64_t created;
 	const char *model; /* in the arena */
 	struct hs_kept kept; /* in what conversation, if any */
+	bool no_room;        /* and yet it is not kept: the disk is nearly full */
 
 	struct hs_answer answer;
 	struct hs_buf arrived; /* text that came while a sentence is checked: the reader thread has the answer then */
@@ -69,9 +70,14 @@ static struct chat *chat_of(struct hs_exchange *x)
 	return HS_CONTAINER_OF((struct hs_retrieval *)x->handler_state, struct chat, retrieval);
 }
 
+static bool is_kept(const struct chat *c)
+{
+	return *c->kept.conversation.s && !c->no_room;
+}
+
 static struct hs_chat_head head_of(const struct chat *c)
 {
-	bool kept = *c->kept.conversation.s;
+	bool kept = is_kept(c);
 	return (struct hs_chat_head){.id = c->id.s, .model = c->model, .created_ms = c->created,
 				     .conversation = kept ? c->kept.conversation.s : NULL, .message = kept ? c->kept.answer.s : NULL};
 }
@@ -203,8 +209,13 @@ static void close_answer(struct chat *c)
 		finish_answer(c);
 		return;
 	}
-	int rc = *c->kept.conversation.s ? hs_exchange_on_writer(c->x, record_kept_answer, answer_recorded)
-					 : hs_exchange_on_recorder(c->x, record_answer, answer_recorded);
+	int rc = is_kept(c) ? hs_exchange_on_writer(c->x, record_kept_answer, answer_recorded)
+			    : hs_exchange_on_recorder(c->x, record_answer, answer_recorded);
+	if (rc < 0 && is_kept(c)) { /* the writer is behind: it cannot be kept, and that is recorded */
+		c->failed = c->x->err;
+		c->why = c->failed.code;
+		rc = hs_exchange_on_recorder(c->x, record_answer, answer_recorded);
+	}
 	if (rc < 0)
 		answer_recorded(c->x, rc);
 }
@@ -378,8 +389,11 @@ static int tell_question(struct hs_exchange *x)
 /* Looked at again: the model may have waited for minutes since the grant was made. */
 static int record_question(struct hs_exchange *x, struct hs_read_context *r)
 {
+	struct chat *c = chat_of(x);
+	if (*c->kept.conversation.s) /* it is answered all the same, and the answer does not say that it is kept */
+		c->no_room = hs_tenant_room(x->tenant, 0, NULL) < 0;
 	int rc = tell_question(x);
-	return rc < 0 ? rc : hs_exchange_record(x, r, &chat_of(x)->recorded);
+	return rc < 0 ? rc : hs_exchange_record(x, r, &c->recorded);
 }
 
 static void question_recorded(struct hs_exchange *x, int rc)
