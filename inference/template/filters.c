@@ -290,6 +290,8 @@ static struct hs_tvalue attribute(struct hs_render *r, const struct hs_tcall *c,
 {
 	if (a[0].kind != HS_T_TEXT)
 		return hs_t_fail(r, "attr wants a name");
+	if (c->self.kind == HS_T_UNDEFINED) /* the name may be a text that was given in: no error quotes it */
+		return hs_t_fail(r, "something undefined has no attributes");
 	if (c->self.kind == HS_T_DICT) /* an attribute, not an item */
 		return HS_TUNDEFINED;
 	return hs_t_attribute(r, &c->self, a[0].text->s, a[0].text->len);

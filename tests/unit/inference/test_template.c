@@ -246,6 +246,9 @@ static void test_errors_name_the_line(void **state)
 		"line 1: something undefined has no attribute \"__mro__\"");
 	/* an error is logged: it may hold the template's words, and none of the text that was given in */
 	refused("\n{{ raise_exception('not ' ~ two ~ '!') }}", -EINVAL, "template.raised", "line 2: not !");
+	refused("{{ nothing | attr(two) }}", -EINVAL, "template.failed", "line 1: something undefined has no attributes");
+	refused("{{ none_value | map(two) }}{{ numbers | map(two) }}", -EINVAL, "template.failed",
+		"line 1: a filter that map is given is not known");
 	refused("a\xff", -EILSEQ, "template.syntax", "byte 1 is not UTF-8");
 }
 
