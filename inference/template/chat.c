@@ -126,8 +126,8 @@ static void keep(const struct hs_template_output *out, size_t from, char ret[sta
 static bool try(struct hs_chat_form *f, const enum hs_chat_role *roles, size_t n, struct hs_err *err)
 {
 	static const struct tm new_year = {.tm_year = 126, .tm_mday = 1, .tm_wday = 4};
-	struct hs_template_part parts[4];
-	struct hs_chat_message messages[4];
+	struct hs_template_part parts[4] = {0};
+	struct hs_chat_message messages[4] = {0};
 	struct hs_chat_prompt prompt;
 	for (size_t i = 0; i < n; i++) {
 		parts[i] = (struct hs_template_part){WORD, strlen(WORD), (uint16_t)(i + 1)};

@@ -373,9 +373,17 @@ void hs_render_set_time(struct hs_render *r, const struct tm *now)
 	r->has_time = true;
 }
 
+/* A value that could not be made fails the rendering: nothing is left out of a prompt in silence. */
+static bool is_made(struct hs_render *r, const struct hs_tvalue *v)
+{
+	if (!v)
+		hs_t_limit(r, "HS_TEMPLATE_MEMORY_MAX");
+	return v != NULL;
+}
+
 void hs_render_set(struct hs_render *r, const char *name, struct hs_tvalue *v)
 {
-	for (uint32_t i = 0; v && i < r->t->n_symbols; i++)
+	for (uint32_t i = 0; is_made(r, v) && i < r->t->n_symbols; i++)
 		if (strcmp(r->t->symbols[i], name) == 0)
 			set(r, r->root, i, *v); /* a name that the template does not say is not needed */
 }
@@ -466,7 +474,7 @@ struct hs_tvalue *hs_tvalue_list(struct hs_render *r)
 
 void hs_tvalue_push(struct hs_render *r, struct hs_tvalue *list, struct hs_tvalue *v)
 {
-	if (list && v)
+	if (is_made(r, list) && is_made(r, v))
 		hs_t_push(r, list->list, *v);
 }
 
@@ -477,12 +485,12 @@ struct hs_tvalue *hs_tvalue_dict(struct hs_render *r)
 
 void hs_tvalue_put(struct hs_render *r, struct hs_tvalue *dict, const char *key, struct hs_tvalue *v)
 {
-	if (dict && v)
+	if (is_made(r, dict) && is_made(r, v))
 		hs_t_put(r, dict->dict, hs_tt_own(r, key), *v);
 }
 
 void hs_tvalue_put_text(struct hs_render *r, struct hs_tvalue *dict, struct hs_tvalue *key, struct hs_tvalue *v)
 {
-	if (dict && key && v)
+	if (is_made(r, dict) && is_made(r, key) && is_made(r, v))
 		hs_t_put(r, dict->dict, *key, *v);
 }

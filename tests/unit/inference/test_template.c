@@ -300,6 +300,19 @@ static void test_inputs(void **state)
 	assert_int_equal(out.len, 0);
 	assert_int_equal(out.n_runs, 0);
 	hs_render_destroy(r);
+	/* what could not be made is not left out in silence */
+	r = hs_render_create(t);
+	assert_non_null(r);
+	hs_render_set(r, "x", NULL);
+	assert_int_equal(hs_render_run(r, &out, &err), -EMSGSIZE);
+	hs_render_destroy(r);
+	r = hs_render_create(t);
+	assert_non_null(r);
+	struct hs_tvalue *d = hs_tvalue_dict(r);
+	hs_tvalue_put(r, d, "content", NULL);
+	hs_render_set(r, "x", d);
+	assert_int_equal(hs_render_run(r, &out, &err), -EMSGSIZE);
+	hs_render_destroy(r);
 	hs_render_destroy(NULL);
 	hs_template_destroy(t);
 	hs_template_destroy(NULL);
