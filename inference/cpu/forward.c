@@ -170,7 +170,7 @@ static void norm_heads(const struct pass *p, const struct hs_gguf_tensor *weight
 	uint32_t d = w->hyper.head_dim;
 	for (uint32_t h = 0; h < n_heads && weight; h++)
 		p->m->kernels->normalise(w->arch->norm, heads + (size_t)h * d,
-					 floats_of(weight) + (weight->n_dims == 1 ? 0 : (size_t)h * d), NULL, w->hyper.eps, d,
+					 floats_of(weight) + (weight->dims[1] == 1 ? 0 : (size_t)h * d), NULL, w->hyper.eps, d,
 					 heads + (size_t)h * d);
 }
 

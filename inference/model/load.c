@@ -231,11 +231,12 @@ static int bind_all(struct hs_reader *r, struct hs_weights *w)
 static const struct hs_gguf_tensor *part(struct hs_weights *w, const struct hs_gguf_tensor *t, uint64_t row, uint64_t n)
 {
 	struct hs_gguf_tensor *p = &w->parts[w->n_parts++];
-	size_t bytes = (size_t)(t->n_dims == 1 ? 4 : hs_tensor_type_bytes(t->type, t->dims[0]));
+	bool vector = t->dims[1] == 1; /* however many dimensions the file gives it; matrices with parts have more rows */
+	size_t bytes = (size_t)(vector ? 4 : hs_tensor_type_bytes(t->type, t->dims[0]));
 	*p = *t;
 	p->data = t->data + row * bytes;
 	p->bytes = n * bytes;
-	p->dims[t->n_dims == 1 ? 0 : 1] = n;
+	p->dims[vector ? 0 : 1] = n;
 	p->dims[2] = 1;
 	return p;
 }

@@ -159,7 +159,7 @@ static void norm_heads(const struct pass *p, const struct hs_gguf_tensor *weight
 {
 	uint32_t d = p->w->hyper.head_dim;
 	for (uint32_t h = 0; h < n_heads && weight; h++)
-		normalise_row(p->w, weight, NULL, weight->n_dims == 1 ? 0 : (size_t)h * d, d, heads + (size_t)h * d,
+		normalise_row(p->w, weight, NULL, weight->dims[1] == 1 ? 0 : (size_t)h * d, d, heads + (size_t)h * d,
 			      heads + (size_t)h * d);
 }
 

@@ -249,6 +249,49 @@ static void test_every_family_loads(void **state)
 	assert_int_equal(n, 12);
 }
 
+static void flat_bias(struct hs_gguf_writer *w)
+{
+	static const float v[144];
+	hs_gguf_put_tensor(w, "blk.1.attn_qkv.bias", HS_F32, 2, (const uint64_t[]){144, 1}, v);
+}
+
+static void flat_norm(struct hs_gguf_writer *w)
+{
+	static const float v[12] = {1};
+	hs_gguf_put_tensor(w, "blk.1.attn_q_norm.weight", HS_F32, 3, (const uint64_t[]){12, 1, 1}, v);
+}
+
+/* A vector that says it has more dimensions, of one, is the same vector. */
+static void test_vectors_of_more_dimensions(void **state)
+{
+	static const struct {
+		const char *arch, *tensor;
+		void (*more)(struct hs_gguf_writer *w);
+	} cases[] = {{"gpt2", "blk.1.attn_qkv.bias", flat_bias}, {"qwen3", "blk.1.attn_q_norm.weight", flat_norm}};
+	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++) {
+		HS_BUF_AUTO file = HS_BUF_INIT;
+		struct hs_gguf *g = NULL;
+		struct hs_weights *w = NULL;
+		struct hs_err err = HS_ERR_INIT;
+		struct tiny t = family(cases[i].arch);
+		t.without = cases[i].tensor;
+		assert_int_equal(tiny_write(t, cases[i].more, &file), 0);
+		assert_int_equal(hs_gguf_open_memory(file.data, file.len, &g, &err), 0);
+		assert_int_equal(hs_weights_bind(g, &w, &err), 0);
+		const struct hs_layer *l = &w->layers[1];
+		if (l->vb) { /* the last third of 144 */
+			assert_int_equal(l->vb->dims[0], 48);
+			assert_int_equal(l->vb->dims[1], 1);
+			assert_int_equal(l->vb->bytes, 48 * 4);
+			assert_ptr_equal(l->vb->data, hs_gguf_find_tensor(g, cases[i].tensor)->data + 2 * 48 * 4);
+		} else {
+			assert_int_equal(l->q_norm->dims[1], 1);
+		}
+		hs_weights_destroy(w);
+		hs_gguf_close(g);
+	}
+}
+
 /* Take each tensor of each family's file away: only a head may be missed. */
 static void test_every_tensor_of_every_family_is_missed(void **state)
 {
@@ -379,6 +422,7 @@ int main(void)
 	    cmocka_unit_test(test_good_files),         cmocka_unit_test(test_every_missing_tensor),
 	    cmocka_unit_test(test_wrong_tensors),      cmocka_unit_test(test_wrong_numbers),
 	    cmocka_unit_test(test_every_family_loads), cmocka_unit_test(test_every_tensor_of_every_family_is_missed),
+	    cmocka_unit_test(test_vectors_of_more_dimensions),
 	    cmocka_unit_test(test_lying_fields),       cmocka_unit_test(test_yarn),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
