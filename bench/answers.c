@@ -381,14 +381,15 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 	json_array_foreach(json_object_get(a->line, "hits"), i, hit) found |= json_is_true(json_object_get(hit, "gold"));
 	for (i = 0; i < answer->n_evidence; i++)
 		evident |= holds(answer->evidence[i].quote, answer->evidence[i].quote_len, answers);
-	bool worth = hs_answerable(&a->results, &a->evidence);
-	if (worth && hs_answer_push(answer, text, strlen(text)) < 0)
+	bool worth = written ? hs_answerable(&a->results, &a->evidence) : hs_answerable_by_quotes(&a->results, &a->evidence);
+	if (hs_answer_push(answer, text, strlen(text)) < 0)
 		scratch_die("memory", NULL);
 	if (!written) {
 		answer->quotable = worth;
 		if (hs_answer_quote(answer, &a->evidence) < 0)
 			scratch_die("memory", NULL);
 	}
+	float overlap = 0, held = 0;
 	while (hs_answer_next(answer, true)) {
 		struct hs_verdict v;
 		const char *released;
@@ -398,6 +399,10 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 		if (hs_answer_check(answer, analyzer, &v) < 0)
 			scratch_die("check", NULL);
 		f->sentences++;
+		if (v.why == HS_CHECK_SUPPORTED && v.answers && overlap <= 0) {
+			overlap = v.overlap;
+			held = v.held;
+		}
 		f->released += v.supported;
 		f->hold += says;
 		f->hold_released += says && v.supported;
@@ -409,7 +414,7 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 		cited |= citation && holds(citation->quote, citation->quote_len, answers);
 	}
 	const char *told = hs_answer_text(answer);
-	bool silent = answer->outcome == HS_OUTCOME_NOT_FOUND, right = !silent && hs_answers_hold(told, answers);
+	bool silent = !worth || answer->outcome == HS_OUTCOME_NOT_FOUND, right = !silent && hs_answers_hold(told, answers);
 	if (hidden) {
 		f->hidden++;
 		f->silent += silent;
@@ -432,10 +437,12 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 			text_of(a->line, "question"), told, json_string_value(json_array_get(answers, 0)), text);
 	printf(
 	    "{\"id\":\"%s\",\"hidden\":%d,\"gold\":%d,\"evident\":%d,\"right\":%d,\"silent\":%d,\"coverage\":%.4f,\"dense\":%.4f,"
-	    "\"evidence\":%.4f,\"yes\":%.4f,\"least\":%.4f,\"mean\":%.4f,\"checked\":%d}\n",
+	    "\"evidence\":%.4f,\"yes\":%.4f,\"least\":%.4f,\"mean\":%.4f,\"checked\":%d,\"overlap\":%.4f,\"held\":%.4f,\"cited\":"
+	    "%d,\"written\":%d}\n",
 	    text_of(a->line, "id"), hidden, found, evident, written ? hs_answers_hold(text, answers) : 0, silent,
 	    number_of(a->line, "coverage"), number_of(a->line, "dense"), (double)a->evidence.coverage, number_of(written, "yes"),
-	    number_of(written, "least"), number_of(written, "mean"), answer->n_citations > 0);
+	    number_of(written, "least"), number_of(written, "mean"), answer->n_citations > 0, (double)overlap, (double)held,
+	    cited, written != NULL);
 }
 
 static int judge_all(int argc, char **argv)

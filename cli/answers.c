@@ -91,7 +91,22 @@ static bool any_quote_holds(const json_t *cited, const json_t *answers)
 	return false;
 }
 
-static void count(const json_t *reply, const json_t *answers, bool held, struct hs_answers_figures *f)
+static bool names_gold(const json_t *evidence, const json_t *names, const json_t *gold)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach(evidence, i, one)
+	{
+		const char *document = json_string_value(json_object_get(one, "document"));
+		const char *name = document ? json_string_value(json_object_get(names, document)) : NULL;
+		if (name && json_object_get(gold, name))
+			return true;
+	}
+	return false;
+}
+
+static void count(const json_t *reply, const json_t *answers, const json_t *names, const json_t *gold, bool held,
+		  struct hs_answers_figures *f)
 {
 	const json_t *more = json_object_get(reply, "hisho");
 	const char *outcome = json_string_value(json_object_get(more, "outcome"));
@@ -106,7 +121,11 @@ static void count(const json_t *reply, const json_t *answers, bool held, struct 
 	f->asked++;
 	f->evident += any_quote_holds(json_object_get(more, "evidence"), answers);
 	f->answered += !silent;
-	f->contained += !silent && text && hs_answers_hold(text, answers);
+	bool found = names_gold(json_object_get(more, "evidence"), names, gold);
+	bool contained = !silent && text && hs_answers_hold(text, answers);
+	f->found += found;
+	f->contained += contained;
+	f->contained_found += contained && found;
 	f->cited += !silent && any_quote_holds(json_object_get(more, "citations"), answers);
 }
 
@@ -116,8 +135,8 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int hs_answers_measure(const struct hs_beir *set, size_t n, hs_answers_ask_fn ask, void *ctx, struct hs_answers_figures *ret,
-		       struct hs_err *err)
+int hs_answers_measure(const struct hs_beir *set, const json_t *names, size_t n, hs_answers_ask_fn ask, void *ctx,
+		       struct hs_answers_figures *ret, struct hs_err *err)
 {
 	size_t total = json_array_size(set->queries), n_ms = 0;
 	n = HS_MIN(n, total);
@@ -141,7 +160,8 @@ int hs_answers_measure(const struct hs_beir *set, size_t n, hs_answers_ask_fn as
 		rc = ask(ctx, held, json_string_value(json_object_get(query, "text")), &reply, err);
 		if (rc == 0) {
 			ms[n_ms++] = (double)(hs_monotonic_us() - began) / 1000;
-			count(reply, answers, held, ret);
+			count(reply, answers, names, json_object_get(set->gold, json_string_value(json_object_get(query, "_id"))), held,
+			      ret);
 		}
 		json_decref(reply);
 		hs_progress_show(&progress, k + 1, _("answered"));

@@ -26,6 +26,7 @@ json_t *hs_answers_held_documents(const struct hs_beir *set) HS_MUST_CHECK;
 
 struct hs_answers_figures {
 	size_t asked, answered, contained; /* queries whose gold passage may be read */
+	size_t found, contained_found;     /* of them: the evidence names a gold document; and a gold answer is contained, too */
 	size_t evident;                    /* of them: the evidence holds a gold answer */
 	size_t cited;                      /* answered, and a cited span holds a gold answer */
 	size_t held, silent;               /* queries whose gold passage is held back; those told that nothing is there */
@@ -35,9 +36,9 @@ struct hs_answers_figures {
 /* Ask a question as the full person or the one without; *ret is the reply of /v1/chat/completions. */
 typedef int (*hs_answers_ask_fn)(void *ctx, bool held, const char *question, json_t **ret, struct hs_err *err);
 
-/* n queries with answers, evenly spread over the set. */
-int hs_answers_measure(const struct hs_beir *set, size_t n, hs_answers_ask_fn ask, void *ctx, struct hs_answers_figures *ret,
-		       struct hs_err *err) HS_MUST_CHECK;
+/* n queries with answers, evenly spread over the set. names: the set's id of each document that was filed. */
+int hs_answers_measure(const struct hs_beir *set, const json_t *names, size_t n, hs_answers_ask_fn ask, void *ctx,
+		       struct hs_answers_figures *ret, struct hs_err *err) HS_MUST_CHECK;
 
 /* Does text hold one of the answers (an array of strings)? */
 bool hs_answers_hold(const char *text, const json_t *answers);

@@ -382,12 +382,14 @@ static int print_answers(const struct eval *e)
 {
 	const struct hs_answers_figures *f = &e->answers;
 	if (!e->cli.json) {
-		printf("answers: asked %zu  answered %zu  contained %zu  evidence holds it %zu  cited span holds it %zu  "
-		       "held back %zu  silent %zu  median %.0f ms\n",
-		       f->asked, f->answered, f->contained, f->evident, f->cited, f->held, f->silent, f->median_ms);
+		printf("answers: asked %zu  answered %zu  contained %zu  evidence names the gold %zu, of these contained %zu  evidence "
+		       "holds it %zu  cited span holds it %zu  held back %zu  silent %zu  median %.0f ms\n",
+		       f->asked, f->answered, f->contained, f->found, f->contained_found, f->evident, f->cited, f->held, f->silent,
+		       f->median_ms);
 		return HS_EXIT_OK;
 	}
-	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "asked", (json_int_t)f->asked, "answered",
+	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "found", (json_int_t)f->found, "contained_found",
+			      (json_int_t)f->contained_found, "asked", (json_int_t)f->asked, "answered",
 			      (json_int_t)f->answered, "contained", (json_int_t)f->contained, "evident", (json_int_t)f->evident, "cited",
 			      (json_int_t)f->cited, "held", (json_int_t)f->held, "silent", (json_int_t)f->silent, "median_ms",
 			      f->median_ms);
@@ -431,7 +433,7 @@ static int evaluate(struct eval *e, const char *embedder, const char *generator,
 	if (e->n_answers > 0) {
 		if (rc == 0)
 			rc = wait_generator(e, err);
-		return rc < 0 ? rc : hs_answers_measure(&e->set, e->n_answers, ask_answer, e, &e->answers, err);
+		return rc < 0 ? rc : hs_answers_measure(&e->set, e->names, e->n_answers, ask_answer, e, &e->answers, err);
 	}
 	size_t i, n = json_array_size(e->set.queries);
 	json_t *query;

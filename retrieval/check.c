@@ -472,6 +472,39 @@ static bool asks(const struct hs_norm *norm)
 	return (n && norm->text[n - 1] == '?') || (n >= 3 && !strncmp(norm->text + n - 3, "か", 3));
 }
 
+static bool spells_any(const struct hs_claim *c, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (claim_spells(c, words[i], strlen(words[i])))
+			return true;
+	return false;
+}
+
+/* Can the sentence be an answer at all? hs_check_result.answers. */
+static bool can_answer(const struct hs_claim *question, const struct hs_claim *s)
+{
+	static const char *const asks_what[] = {"何",   "なに",   "なん",   "誰",     "だれ", "どこ", "いつ",
+						"どの", "どんな", "いくら", "いくつ", "なぜ", "どう", "どのよう"};
+	static const char *const asks_which[] = {"どちら", "どっち", "どれ"};
+	if (!question->norm.text)
+		return true;
+	uint32_t unit = hs_unit_asked(question->norm.text, question->norm.len);
+	bool of_unit = !unit || s->quantities.count == 0, brings = false;
+	for (size_t i = 0; i < s->quantities.count; i++) {
+		bool asked = false;
+		for (size_t k = 0; k < question->quantities.count; k++)
+			asked |= hs_same_quantity(&s->quantities.items[i], &question->quantities.items[k]);
+		brings |= !asked;
+		of_unit |= !asked && s->quantities.items[i].unit == unit;
+	}
+	for (size_t i = 0; i < s->tokens.count; i++)
+		brings |= s->words[i].content && !hs_claim_has(question, s->words[i].lemma);
+	if (!spells_any(question, asks_what, HS_ARRAY_LEN(asks_what)) ||
+	    spells_any(question, asks_which, HS_ARRAY_LEN(asks_which)))
+		brings = true;
+	return of_unit && brings;
+}
+
 int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct hs_check_result *ret)
 {
 	struct hs_claim s;
@@ -497,6 +530,7 @@ int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct h
 	struct hs_check_result best = b.support_worth >= b.worth - NEAR ? b.support : b.nearest;
 	if (s.tokens.count == 0 || asks(&s.norm))
 		best.why = HS_CHECK_EMPTY;
+	best.answers = can_answer(&c->question, &s);
 	free(spelled);
 	hs_buf_wipe(&bytes);
 	hs_claim_finish(&s);

@@ -49,6 +49,11 @@ struct hs_check_result {
 	size_t passage;      /* index of the one that supports it, or came nearest */
 	uint32_t start, end; /* bytes within that passage's text: whole sentences */
 	float overlap;       /* share of the sentence's words found there, 0..1; stays inside the tenant process */
+	/*
+	 * False where it cannot answer the question: it brings no word and no number that the question does not have (unless that
+	 * asks which of two, or yes or no), or it brings numbers and none of the unit that is asked for (何人, 何年).
+	 */
+	bool answers;
 };
 
 /* question: what was asked, or NULL. -ENOMEM, -EMSGSIZE, -EILSEQ (a text is not UTF-8). */

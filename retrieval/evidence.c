@@ -20,7 +20,7 @@ struct candidate {
 	uint32_t n_set;
 	const char *header; /* of a row of a table */
 	uint32_t header_len;
-	bool is_header, taken;
+	bool is_header, taken, counted; /* counted: among the best that coverage is taken of */
 };
 
 struct selection {
@@ -210,7 +210,7 @@ static int worth_compare(const void *a, const void *b)
 
 static size_t take(struct selection *s, uint32_t *order, size_t budget, size_t *ret_count)
 {
-	size_t spent = 0, count = 0;
+	size_t spent = 0, counted = 0, count = 0;
 
 	for (size_t i = 0; i < s->n; i++)
 		order[i] = (uint32_t)i;
@@ -226,6 +226,8 @@ static size_t take(struct selection *s, uint32_t *order, size_t budget, size_t *
 		if (known(s, c))
 			continue;
 		c->taken = true;
+		c->counted = count == 0 || counted + c->characters <= HS_EVIDENCE_COVERAGE;
+		counted += c->counted ? c->characters : 0;
 		spent += c->characters;
 		count++;
 	}
@@ -251,7 +253,7 @@ static int give(const struct selection *s, size_t count, size_t spent, struct hs
 
 		if (!c->taken)
 			continue;
-		for (size_t w = 0; w < s->words; w++)
+		for (size_t w = 0; w < s->words && c->counted; w++)
 			held[w] |= c->terms[w];
 		e.items[e.count++] = (struct hs_evidence_sentence){.hit = c->hit, .start = hit->start + c->start, .end = hit->start + c->end,
 								   .text = hit->text + c->start, .header = c->header,
@@ -295,4 +297,28 @@ void hs_evidence_finish(struct hs_evidence *e)
 {
 	free(e->items);
 	*e = (struct hs_evidence){0};
+}
+
+int hs_evidence_held(const struct hs_results *results, const struct hs_evidence_text *texts, size_t n, float *ret)
+{
+	struct hs_tokens tokens = {0};
+	float held = 0, all = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = hs_tokenize_bigrams(texts[i].s, texts[i].len, &tokens);
+	for (size_t q = 0; q < results->n_terms && rc == 0; q++) {
+		const struct hs_query_term *term = &results->terms[q];
+		bool found = false;
+
+		for (size_t i = 0; i < tokens.count && !found; i++)
+			found = term->len == tokens.items[i].term_len &&
+				memcmp(term->term, tokens.terms + tokens.items[i].term, term->len) == 0;
+		all += term->idf;
+		held += found ? term->idf : 0;
+	}
+	hs_tokens_finish(&tokens);
+	if (rc == 0)
+		*ret = all > 0 ? held / all : 0;
+	return rc;
 }

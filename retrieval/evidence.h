@@ -14,6 +14,7 @@
 #include "retrieval/search.h"
 
 #define HS_EVIDENCE_SENTENCES_MAX 4096 /* looked at in one call */
+#define HS_EVIDENCE_COVERAGE 300       /* so that coverage means the same on a fast machine with a large budget */
 
 struct hs_evidence_sentence {
 	uint32_t hit;        /* index into the results */
@@ -28,11 +29,19 @@ struct hs_evidence {
 	struct hs_evidence_sentence *items;
 	size_t count;
 	size_t characters; /* taken */
-	float coverage;    /* share of the question's idf that the taken sentences hold together */
+	float coverage;    /* share of the question's idf that the best of them hold together, up to HS_EVIDENCE_COVERAGE characters */
+};
+
+struct hs_evidence_text {
+	const char *s;
+	size_t len;
 };
 
 /* budget: characters (code points); at least one sentence is taken where there is any. Results must outlive ret. */
 int hs_evidence_select(const struct hs_results *results, size_t budget, struct hs_evidence *ret) HS_MUST_CHECK;
+
+/* The share of the question's idf that texts hold together: a cited sentence, say, and what stands above it. */
+int hs_evidence_held(const struct hs_results *results, const struct hs_evidence_text *texts, size_t n, float *ret) HS_MUST_CHECK;
 void hs_evidence_finish(struct hs_evidence *e);
 
 #endif

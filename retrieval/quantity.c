@@ -422,6 +422,24 @@ int hs_quantities_find(const char *text, size_t n, struct hs_quantities *ret)
 	return rc;
 }
 
+uint32_t hs_unit_asked(const char *text, size_t n)
+{
+	static const char what[] = "何";
+	const struct scan s = {.text = text, .n = n};
+	uint32_t asked = UNIT_NONE;
+	for (size_t i = 0; i + sizeof what - 1 < n; i++) {
+		size_t len;
+		if (!at(&s, i, what))
+			continue;
+		uint32_t unit = unit_at(&s, i + sizeof what - 1, &len);
+		if (asked && unit && unit != asked)
+			return UNIT_NONE; /* two are asked for */
+		/* Only units of the table: what else stands behind 何 may be any noun (何故, 何色). */
+		asked = unit && unit < UNIT_BY_CHARACTER ? unit : asked;
+	}
+	return asked;
+}
+
 void hs_quantities_finish(struct hs_quantities *q)
 {
 	free(q->items);

@@ -39,6 +39,9 @@ int hs_quantities_find(const char *text, size_t n, struct hs_quantities *ret) HS
 int hs_quantities_push(struct hs_quantities *q, struct hs_quantity x) HS_MUST_CHECK;
 void hs_quantities_finish(struct hs_quantities *q);
 
+/* The unit that a normalised question asks for by 何: 何人, 何年, 何メートル. 0: none, or any. */
+uint32_t hs_unit_asked(const char *text, size_t n);
+
 /* 令和, 平成 ...: part of a date, which is compared as a number. */
 bool hs_era_name(const char *s, size_t n);
 

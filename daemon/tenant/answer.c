@@ -15,21 +15,8 @@
 #define BUDGET_MOST 4000
 #define BUDGET_UNKNOWN 300
 
-/*
- * Worth asking the model: the best passage holds this share of the question's idf, or is this near in meaning (cosine of the
- * default embedder). Over the demo's 40 questions the answerable ones have 0.57 to 1.00 and 0.874 to 0.941, the others
- * at most 0.31 and 0.861 (docs/answers.md).
- */
-#define COVERAGE_LEAST 0.40f
-#define DENSE_LEAST 0.88f
-
 /* A second quote must be nearly as good as the first. */
 #define SECOND_QUOTE_WORTH 0.9f
-
-bool hs_answerable(const struct hs_results *results, const struct hs_evidence *evidence)
-{
-	return evidence->count > 0 && (results->signals.coverage >= COVERAGE_LEAST || results->signals.dense_best >= DENSE_LEAST);
-}
 
 size_t hs_answer_budget(float prefill_rate)
 {
@@ -46,14 +33,26 @@ static const char *cell_end(const char *at, const char *end)
 	return tab ? tab : end;
 }
 
+static size_t count_tabs(const char *s, size_t n)
+{
+	size_t tabs = 0;
+	for (size_t i = 0; i < n; i++)
+		tabs += s[i] == '\t';
+	return tabs;
+}
+
 /* A row of a table as a person would read it out: "項目: 値、項目: 値". Returns the bytes written, at most row_room(). */
 static size_t read_out_row(const struct hs_evidence_sentence *s, char *out)
 {
 	const char *cell = s->text, *cells_end = s->text + (s->end - s->start);
 	const char *name = s->header, *names_end = s->header + s->header_len;
 	char *p = out;
+	/* A header whose first cell is empty has lost it with the white space around its line: its names begin a cell later. */
+	bool lost = count_tabs(name, s->header_len) + 1 == count_tabs(cell, (size_t)(cells_end - cell));
 	while (cell < cells_end) {
-		const char *to = cell_end(cell, cells_end), *name_to = name < names_end ? cell_end(name, names_end) : names_end;
+		const char *to = cell_end(cell, cells_end), *name_to = lost               ? name
+								       : name < names_end ? cell_end(name, names_end)
+											  : names_end;
 		if (to > cell) {
 			static const char comma[] = "、", colon[] = ": ";
 			if (p != out)
@@ -64,7 +63,9 @@ static size_t read_out_row(const struct hs_evidence_sentence *s, char *out)
 			p = mempcpy(p, cell, (size_t)(to - cell));
 		}
 		cell = to < cells_end ? to + 1 : cells_end;
-		name = name_to < names_end ? name_to + 1 : names_end;
+		if (!lost)
+			name = name_to < names_end ? name_to + 1 : names_end;
+		lost = false;
 	}
 	return (size_t)(p - out);
 }
@@ -123,8 +124,12 @@ static const char *text_above(struct hs_arena *arena, const struct hs_hit *hit, 
 int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *question, const struct hs_results *results,
 		    const struct hs_evidence *evidence)
 {
-	*a = (struct hs_answer){
-	    .arena = arena, .question = question, .offered.limit = HS_ANSWER_TEXT_MAX, .released.limit = HS_ANSWER_TEXT_MAX};
+	*a = (struct hs_answer){.arena = arena,
+				.question = question,
+				.results = results,
+				.odds = hs_answerable_odds(results, evidence),
+				.offered.limit = HS_ANSWER_TEXT_MAX,
+				.released.limit = HS_ANSWER_TEXT_MAX};
 	a->evidence = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->evidence);
 	a->passages = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->passages);
 	a->above = hs_arena_calloc(arena, evidence->count + 1, sizeof *a->above);
@@ -143,10 +148,16 @@ int hs_answer_begin(struct hs_answer *a, struct hs_arena *arena, const char *que
 			return -ENOMEM;
 		uint32_t start = first->start, end = first[n - 1].end;
 		a->passages[a->n_evidence] = (struct hs_prompt_passage){hit->title, hit->context, text, len};
-		a->evidence[a->n_evidence] = (struct hs_cited){
-			.n = (unsigned)a->n_evidence + 1, .document = hit->document.s, .version = hit->version.s, .start = start,
-			.end = end, .page = hit->page, .title = hit->title, .context = hit->context,
-			.quote = hit->text + (start - hit->start), .quote_len = end - start};
+		a->evidence[a->n_evidence] = (struct hs_cited){.n = (unsigned)a->n_evidence + 1,
+							       .document = hit->document.s,
+							       .version = hit->version.s,
+							       .start = start,
+							       .end = end,
+							       .page = hit->page,
+							       .title = hit->title,
+							       .context = hit->context,
+							       .quote = hit->text + (start - hit->start),
+							       .quote_len = end - start};
 		a->n_evidence++;
 		i += n;
 	}
@@ -249,22 +260,37 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 	*ret = (struct hs_verdict){0};
 	if (a->next_quote < a->n_quotes) {
 		const struct hs_quote *q = &a->quotes[a->next_quote];
-		*ret = (struct hs_verdict){true, HS_CHECK_SUPPORTED, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
+		*ret = (struct hs_verdict){
+		    true, HS_CHECK_SUPPORTED, true, q->evidence, q->start, q->end, a->evidence[q->evidence].version};
 		return 0;
 	}
 	struct hs_check_result result;
 	int rc = a->check ? 0 : make_check(a, analyzer);
 	if (rc == 0)
-		rc = hs_check_sentence(a->check, (const char *)a->offered.data + a->sentence_start, a->sentence_end - a->sentence_start,
-				       &result);
+		rc = hs_check_sentence(a->check, (const char *)a->offered.data + a->sentence_start,
+				       a->sentence_end - a->sentence_start, &result);
 	if (rc < 0)
 		return rc;
 	ret->why = result.why;
 	if (result.why != HS_CHECK_SUPPORTED)
 		return 0;
 	const struct hs_cited *e = &a->evidence[result.passage];
-	*ret = (struct hs_verdict){true, result.why, result.passage, e->start + result.start, e->start + result.end, e->version};
-	return 0;
+	const char *above = a->above[result.passage];
+	const struct hs_evidence_text texts[] = {{e->quote + result.start, result.end - result.start}, {above, strlen(above)}};
+	*ret = (struct hs_verdict){true,
+				   result.why,
+				   result.answers,
+				   result.passage,
+				   e->start + result.start,
+				   e->start + result.end,
+				   e->version,
+				   result.overlap,
+				   0};
+	rc = hs_evidence_held(a->results, texts, HS_ARRAY_LEN(texts), &ret->held);
+	/* What the documents say may still be no answer to what was asked. Sentences behind an answer only add to it. */
+	if (rc == 0 && a->n_citations == 0)
+		ret->supported = result.answers && hs_answers_question(a->odds, ret->held, ret->overlap);
+	return rc;
 }
 
 int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation)

@@ -6,6 +6,7 @@
 #define HISHO_DAEMON_TENANT_ANSWER_H
 
 #include "base/arena.h"
+#include "daemon/tenant/answerable.h"
 #include "daemon/tenant/chat_events.h"
 #include "daemon/tenant/prompt.h"
 #include "retrieval/check.h"
@@ -19,6 +20,8 @@
 struct hs_answer {
 	struct hs_arena *arena;  /* the request's */
 	const char *question;    /* lives as long as the answer */
+	const struct hs_results *results;
+	float odds;              /* that an answer is there: from what was found */
 	struct hs_check *check;  /* made for the first sentence */
 
 	struct hs_cited *evidence; /* numbered from 1, best first */
@@ -47,13 +50,12 @@ struct hs_answer {
 struct hs_verdict { /* of one sentence */
 	bool supported;
 	enum hs_check_why why;
+	bool answers;         /* it can be an answer to the question: hs_check_result */
 	size_t evidence;      /* index of what supports it */
 	uint32_t start, end;  /* the cited bytes of the canonical text */
 	const char *version;  /* of the evidence */
+	float overlap, held;  /* share of the sentence's words, and of the question's idf, that it holds */
 };
-
-/* Is there enough of the question in what was found? Thresholds were measured: docs/answers.md. */
-bool hs_answerable(const struct hs_results *results, const struct hs_evidence *evidence);
 
 /* Characters of evidence that keep a prompt's prefill within its time, at that many tokens a second (0: not known). */
 size_t hs_answer_budget(float prefill_rate);

@@ -506,7 +506,7 @@ static void found(struct hs_retrieval *r, int rc)
 			fail(c, rc, NULL);
 		return;
 	}
-	c->answer.quotable = worth_asking;
+	c->answer.quotable = hs_answerable_by_quotes(&r->results, &r->evidence);
 	record(c);
 }
 

@@ -48,8 +48,8 @@ static int ask(void *ctx, bool held, const char *question, json_t **ret, struct 
 {
 	++*(int *)ctx;
 	const char *text = strcmp(question, "q1") == 0 ? "99円です[1]" : "10000円です[1]";
-	*ret = json_pack("{s:[{s:{s:s}}], s:{s:s, s:[{s:s}], s:[{s:s}]}}", "choices", "message", "content", text, "hisho", "outcome",
-			 held ? "not_found" : "answered", "evidence", "quote", "上限は10,000円", "citations", "quote",
+	*ret = json_pack("{s:[{s:{s:s}}], s:{s:s, s:[{s:s, s:s}], s:[{s:s}]}}", "choices", "message", "content", text, "hisho", "outcome",
+			 held ? "not_found" : "answered", "evidence", "document", "doc_x", "quote", "上限は10,000円", "citations", "quote",
 			 strcmp(question, "q1") == 0 ? "別の文" : "上限は10,000円");
 	return *ret ? 0 : -ENOMEM;
 }
@@ -59,18 +59,22 @@ static void test_figures(void **state)
 	struct hs_beir set = make_set();
 	struct hs_answers_figures f;
 	int asked = 0;
-	assert_int_equal(hs_answers_measure(&set, 8, ask, &asked, &f, NULL), 0);
+	json_t *names = json_pack("{s:s}", "doc_x", "d0"); /* gold of q0 and q1 */
+	assert_int_equal(hs_answers_measure(&set, names, 8, ask, &asked, &f, NULL), 0);
 	assert_int_equal(asked, 8);
 	assert_int_equal(f.asked, 6);
 	assert_int_equal(f.answered, 6);
 	assert_int_equal(f.contained, 5);
+	assert_int_equal(f.found, 2);
+	assert_int_equal(f.contained_found, 1);
 	assert_int_equal(f.evident, 6);
 	assert_int_equal(f.cited, 5);
 	assert_int_equal(f.held, 2);
 	assert_int_equal(f.silent, 2);
 	asked = 0;
-	assert_int_equal(hs_answers_measure(&set, 100, ask, &asked, &f, NULL), 0);
+	assert_int_equal(hs_answers_measure(&set, names, 100, ask, &asked, &f, NULL), 0);
 	assert_int_equal(asked, 8); /* no more than there are */
+	json_decref(names);
 	hs_beir_finish(&set);
 }
 

@@ -17,7 +17,7 @@ static struct hs_hit hit = {.document.s = "doc_a",
 			    .context = "第3章",
 			    .text = text,
 			    .text_len = sizeof text - 1};
-static struct hs_results results = {.hits = &hit, .count = 1};
+static struct hs_results results = {.hits = &hit, .count = 1, .signals = {.coverage = 1, .dense_best = 0.95f}};
 static struct hs_evidence_sentence sentences[2];
 static struct hs_evidence evidence = {.items = sentences, .count = 2, .coverage = 0.8f};
 
@@ -147,7 +147,7 @@ static void test_rows_of_a_table_are_read_out_under_their_header(void **state)
 	const char *row = strchr(table, '\n') + 1;
 	struct hs_hit table_hit = {.document.s = "doc_t", .version.s = "ver_t", .end = sizeof table - 1, .title = "旅費規程", .context = "",
 				   .text = table, .text_len = sizeof table - 1};
-	struct hs_results found = {.hits = &table_hit, .count = 1};
+	struct hs_results found = {.hits = &table_hit, .count = 1, .signals = {.coverage = 1, .dense_best = 0.95f}};
 	struct hs_evidence_sentence chosen = {.start = (uint32_t)(row - table), .end = sizeof table - 1, .text = row, .header = table,
 					      .header_len = (uint32_t)(row - table - 1), .worth = 1};
 	struct hs_evidence one = {.items = &chosen, .count = 1};
@@ -163,6 +163,24 @@ static void test_rows_of_a_table_are_read_out_under_their_header(void **state)
 	f.answer.quotable = true;
 	assert_int_equal(hs_answer_quote(&f.answer, &one), 0);
 	assert_string_equal(step(&f, true, &citation), "\n役職: 一般社員、日当: 2,500円、宿泊料: 12,500円[1]");
+	end(&f);
+}
+
+static void test_a_header_that_lost_its_empty_first_cell_names_the_others(void **state)
+{
+	static const char table[] = "2024年3月期\t2023年3月期\n売上高\t2,960\t2,859";
+	const char *row = strchr(table, '\n') + 1;
+	struct hs_hit table_hit = {.version.s = "ver_t", .end = sizeof table - 1, .title = "決算", .context = "", .text = table,
+				   .text_len = sizeof table - 1};
+	struct hs_results found = {.hits = &table_hit, .count = 1};
+	struct hs_evidence_sentence chosen = {.start = (uint32_t)(row - table), .end = sizeof table - 1, .text = row, .header = table,
+					      .header_len = (uint32_t)(row - table - 1), .worth = 1};
+	struct hs_evidence one = {.items = &chosen, .count = 1};
+	struct fixture f = {.arena = hs_arena_create(1 << 22)};
+	struct hs_prompt_passage p[HS_PROMPT_PASSAGES_MAX];
+	assert_int_equal(hs_answer_begin(&f.answer, f.arena, "売上高は", &found, &one), 0);
+	hs_answer_passages(&f.answer, p);
+	assert_string_equal(p[0].text, "売上高、2024年3月期: 2,960、2023年3月期: 2,859");
 	end(&f);
 }
 
@@ -184,18 +202,23 @@ static void test_budget_follows_the_prefill_rate(void **state)
 	assert_true(hs_answer_budget(50000) <= 4000);
 }
 
-static void test_nothing_found_is_not_answerable(void **state)
+static void test_what_is_said_but_answers_nothing_is_not_released(void **state)
 {
-	struct hs_results none = {0};
-	struct hs_evidence empty = {0};
-	assert_false(hs_answerable(&none, &empty));
-	choose_sentences();
-	struct hs_results some = results;
-	assert_false(hs_answerable(&some, &evidence));
-	some.signals.coverage = 0.6f;
-	assert_true(hs_answerable(&some, &evidence));
-	some.signals = (struct hs_search_signals){.dense_best = 0.9f};
-	assert_true(hs_answerable(&some, &evidence));
+	struct fixture f;
+	const struct hs_cited *citation;
+	begin(&f);
+	f.answer.odds = -3; /* little of the question was found */
+	const char *one = "領収書は7日以内に提出します。";
+	assert_int_equal(hs_answer_push(&f.answer, one, strlen(one)), 0);
+	assert_null(step(&f, true, &citation));
+	f.answer.odds = 3;
+	const char *again = "宿泊料の上限です。"; /* it only repeats the question */
+	assert_int_equal(hs_answer_push(&f.answer, again, strlen(again)), 0);
+	assert_null(step(&f, true, &citation));
+	assert_int_equal(f.answer.outcome, HS_OUTCOME_NOT_FOUND);
+	assert_int_equal(hs_answer_push(&f.answer, one, strlen(one)), 0);
+	assert_non_null(step(&f, true, &citation));
+	end(&f);
 }
 
 int main(void)
@@ -213,9 +236,10 @@ int main(void)
 		cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
 		cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
 		cmocka_unit_test(test_rows_of_a_table_are_read_out_under_their_header),
+		cmocka_unit_test(test_a_header_that_lost_its_empty_first_cell_names_the_others),
 		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
 		cmocka_unit_test(test_budget_follows_the_prefill_rate),
-		cmocka_unit_test(test_nothing_found_is_not_answerable),
+		cmocka_unit_test(test_what_is_said_but_answers_nothing_is_not_released),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	hs_analyzer_destroy(analyzer);

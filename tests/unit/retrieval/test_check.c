@@ -229,6 +229,28 @@ static void numbers_and_names_belong_to_their_clause(void **state)
 	judge_one(people, NULL, NULL, "2019年に鈴木が支店を開いた。", false);
 }
 
+static bool can_answer(const char *question, const char *sentence)
+{
+	struct hs_check_passage p = {.text = people, .len = strlen(people)};
+	struct hs_check *c;
+	struct hs_check_result r;
+	assert_int_equal(hs_check_create(analyzer, question, strlen(question), &p, 1, &c), 0);
+	assert_int_equal(hs_check_sentence(c, sentence, strlen(sentence), &r), 0);
+	hs_check_destroy(c);
+	return r.answers;
+}
+
+static void a_sentence_that_answers_nothing_is_told_apart(void **state)
+{
+	NEED_DICTIONARY();
+	assert_true(can_answer("本社の従業員は何人ですか", "120人です。"));
+	assert_false(can_answer("本社の従業員は何人ですか", "5日以内です。"));
+	assert_false(can_answer("営業部が技術部に提出するものは何ですか", "営業部は技術部に提出します。"));
+	assert_true(can_answer("営業部が技術部に提出するものは何ですか", "見積書です。"));
+	assert_true(can_answer("先に開いたのは支店と工場のどちらですか", "支店です。")); /* which of two: it repeats one */
+	assert_true(can_answer("営業部は技術部に見積書を提出しますか", "営業部は技術部に見積書を提出します。"));
+}
+
 static void odd_input_is_refused_or_judged(void **state)
 {
 	NEED_DICTIONARY();
@@ -268,6 +290,7 @@ int main(void)
 	    cmocka_unit_test(a_header_gives_units_and_bounds),
 	    cmocka_unit_test(who_and_whom_are_not_exchanged),
 	    cmocka_unit_test(numbers_and_names_belong_to_their_clause),
+	    cmocka_unit_test(a_sentence_that_answers_nothing_is_told_apart),
 	    cmocka_unit_test(odd_input_is_refused_or_judged),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

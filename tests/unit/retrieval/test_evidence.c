@@ -45,6 +45,20 @@ static void test_the_sentences_that_answer_are_taken_within_the_budget(void **st
 	hs_results_finish(&r);
 }
 
+static void test_what_texts_hold_of_the_question(void **state)
+{
+	struct hs_query_term terms[] = {{"宿泊", 6, 3}, {"上限", 6, 1}};
+	struct hs_results r = {.terms = terms, .n_terms = 2}, nothing = {0};
+	const struct hs_evidence_text texts[] = {{"宿泊の費用", strlen("宿泊の費用")}, {"費用の上限", strlen("費用の上限")}};
+	float held = -1;
+	assert_int_equal(hs_evidence_held(&r, texts, 1, &held), 0);
+	assert_float_equal(held, 0.75f, 0.001f);
+	assert_int_equal(hs_evidence_held(&r, texts, 2, &held), 0);
+	assert_float_equal(held, 1, 0.001f);
+	assert_int_equal(hs_evidence_held(&nothing, texts, 2, &held), 0);
+	assert_float_equal(held, 0, 0.001f);
+}
+
 static void test_copies_are_taken_once(void **state)
 {
 	struct fixture *f = *state;
@@ -127,6 +141,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+		cmocka_unit_test(test_what_texts_hold_of_the_question),
 		T(test_the_sentences_that_answer_are_taken_within_the_budget),
 		T(test_copies_are_taken_once),
 		T(test_rows_are_weighed_under_their_header),

@@ -40,6 +40,26 @@ static uint32_t unit_of(const char *source)
 	return unit;
 }
 
+static uint32_t asked(const char *source)
+{
+	struct hs_norm norm;
+	assert_int_equal(hs_normalize(source, strlen(source), &norm), 0);
+	uint32_t unit = hs_unit_asked(norm.text, norm.len);
+	hs_norm_finish(&norm);
+	return unit;
+}
+
+static void a_question_asks_for_a_unit(void **state)
+{
+	assert_int_equal(asked("利用者数は何人でしたか"), unit_of("3人"));
+	assert_int_equal(asked("開港したのは何年ですか"), unit_of("1868年"));
+	assert_int_equal(asked("高さは何メートルなの?"), unit_of("15m"));
+	assert_int_equal(asked("何年何月のことですか"), 0); /* two are asked for */
+	assert_int_equal(asked("それは何故ですか"), 0);
+	assert_int_equal(asked("いくらですか"), 0);
+	assert_int_equal(asked("何"), 0);
+}
+
 static void numbers_mean_the_same_however_they_are_written(void **state)
 {
 	assert_string_equal(found("日当は３，０００円"), "3000u");
@@ -93,6 +113,7 @@ static void units_are_the_same_by_meaning(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_question_asks_for_a_unit),
 		cmocka_unit_test(numbers_mean_the_same_however_they_are_written),
 		cmocka_unit_test(comparators_stand_before_or_behind),
 		cmocka_unit_test(units_are_the_same_by_meaning),

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Fits the weights of daemon/tenant/answerable.c and shows what they are worth on sets that they were not fitted on.
+
+usage: fit_answerable.py signals.jsonl...
+Each file is what `hisho-answers judge` printed for one set, each question once with its gold passages and once without. The first two
+files are halved by question: the first halves fit, the second halves test; every further file only tests. Rows of a model's answers
+(`hisho-answers write` before `judge`) fit the second table. No library is used, and the same files give the same weights.
+"""
+import json
+import math
+import sys
+from pathlib import Path
+
+WRONG = (0.05, 0.10, 0.20)  # shares of answerable questions that go unanswered: the curve
+TABLES = {  # name: its signals, in the order of enum hs_signal
+    "before, words and vectors": ["coverage", "evidence", "dense"],
+    "before, words alone": ["coverage", "evidence"],
+    "after": ["before", "held", "overlap"],
+}
+
+
+def fit(rows, keys, pull=1.0, steps=3000):
+    """Logistic regression over standardised signals; returned in the signals' own units, the constant last."""
+    mean = [sum(r[k] for r in rows) / len(rows) for k in keys]
+    spread = [(sum((r[k] - m) ** 2 for r in rows) / len(rows)) ** 0.5 or 1.0 for k, m in zip(keys, mean)]
+    points = [[(r[k] - m) / s for k, m, s in zip(keys, mean, spread)] + [1.0] for r in rows]
+    weights = [0.0] * (len(keys) + 1)
+    for _ in range(steps):
+        slope = [pull * w for w in weights[:-1]] + [0.0]
+        for x, r in zip(points, rows):
+            wrong = 1 / (1 + math.exp(-sum(a * b for a, b in zip(weights, x)))) - (1 - r["hidden"])
+            slope = [g + wrong * v for g, v in zip(slope, x)]
+        weights = [w - 2 * g / len(rows) for w, g in zip(weights, slope)]
+    own = [w / s for w, s in zip(weights, spread)]
+    return own + [weights[-1] - sum(w * m for w, m in zip(own, mean))]
+
+
+def score(weights, keys, row):
+    return sum(w * row[k] for w, k in zip(weights, keys)) + weights[-1]
+
+
+def show(name, rows, key):
+    there = sorted(r[key] for r in rows if not r["hidden"])
+    gone = [r[key] for r in rows if r["hidden"]]
+    if not there or not gone:
+        return
+    auc = sum((a > b) + 0.5 * (a == b) for a in there for b in gone) / (len(there) * len(gone))
+    curve = ", ".join(f"{sum(g < there[int(w * len(there))] for g in gone) / len(gone):.0%} at {w:.0%}" for w in WRONG)
+    print(f"  {name:24} {len(there)} with, {len(gone)} without: AUC {auc:.3f}; silent without, at silent with: {curve}")
+
+
+def half(rows, which):
+    ids = sorted({r["id"] for r in rows})
+    mine = set(ids[which::2])
+    return [r for r in rows if r["id"] in mine]
+
+
+def main(paths):
+    sets = [(Path(p).stem, [json.loads(line) for line in open(p, encoding="utf-8")]) for p in paths]
+    fitting = [r for _, rows in sets[:2] for r in half(rows, 0)]
+    testing = [(f"{n}, other half", half(rows, 1)) for n, rows in sets[:2]] + sets[2:]
+    for table, keys in TABLES.items():
+        own = [r for r in fitting if table != "after" or r["written"]]
+        if not own:
+            continue
+        weights = fit(own, keys)
+        print(f"{table}: " + ", ".join(f"{k} {w:.3f}f" for k, w in zip(keys + ["constant"], weights)) + f"; fitted on {len(own)} rows")
+        key = "before" if keys == TABLES["before, words and vectors"] else table
+        for _, rows in sets:
+            for r in rows:
+                r[key] = score(weights, keys, r)
+        show("fitted on", own, key)
+        there = sorted(r[key] for r in own if not r["hidden"])
+        print("  thresholds: " + ", ".join(f"{there[int(w * len(there))]:.2f} at {w:.0%}" for w in WRONG))
+        for name, rows in testing:
+            show(name, [r for r in rows if table != "after" or r["written"]], key)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
