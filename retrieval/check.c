@@ -495,7 +495,7 @@ static bool can_answer(const struct hs_claim *question, const struct hs_claim *s
 		for (size_t k = 0; k < question->quantities.count; k++)
 			asked |= hs_same_quantity(&s->quantities.items[i], &question->quantities.items[k]);
 		brings |= !asked;
-		of_unit |= !asked && s->quantities.items[i].unit == unit;
+		of_unit |= !asked && hs_same_dimension(s->quantities.items[i].unit, unit);
 	}
 	for (size_t i = 0; i < s->tokens.count; i++)
 		brings |= s->words[i].content && !hs_claim_has(question, s->words[i].lemma);

@@ -422,6 +422,20 @@ int hs_quantities_find(const char *text, size_t n, struct hs_quantities *ret)
 	return rc;
 }
 
+bool hs_same_dimension(uint32_t a, uint32_t b)
+{
+	static const struct {
+		uint32_t first, last;
+	} dimensions[] = {{UNIT_YEAR, UNIT_SECOND}, {UNIT_YEN, UNIT_EURO}, {UNIT_KM, UNIT_MM}, {UNIT_KG, UNIT_TON},
+			  {UNIT_LITRE, UNIT_ML},    {UNIT_M2, UNIT_HA},    {UNIT_KW, UNIT_W},  {UNIT_MB, UNIT_GB}};
+	if (a == b || a == UNIT_NONE || b == UNIT_NONE)
+		return true;
+	for (size_t i = 0; i < HS_ARRAY_LEN(dimensions); i++)
+		if (a >= dimensions[i].first && a <= dimensions[i].last && b >= dimensions[i].first && b <= dimensions[i].last)
+			return true;
+	return false;
+}
+
 uint32_t hs_unit_asked(const char *text, size_t n)
 {
 	static const char what[] = "何";

@@ -42,6 +42,9 @@ void hs_quantities_finish(struct hs_quantities *q);
 /* The unit that a normalised question asks for by 何: 何人, 何年, 何メートル. 0: none, or any. */
 uint32_t hs_unit_asked(const char *text, size_t n);
 
+/* Do two units measure the same: 日 and 週, m and km, 円 and ドル? No unit may be any. */
+bool hs_same_dimension(uint32_t a, uint32_t b);
+
 /* 令和, 平成 ...: part of a date, which is compared as a number. */
 bool hs_era_name(const char *s, size_t n);
 
