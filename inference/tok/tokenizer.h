@@ -1,6 +1,7 @@
 /*
- * Tokenisers, made from a GGUF's metadata: BPE ("gpt2" with pre "qwen2"), Unigram ("t5", and Unigram vocabularies that
- * are declared as "llama"). Unknown models and pre-tokenisers are refused by name, never guessed.
+ * Tokenisers, made from a GGUF's metadata: byte-level BPE ("gpt2", with a known pre-tokeniser), SentencePiece by merges
+ * ("llama") or by the best segmentation ("t5", and Unigram vocabularies that are declared as "llama"), WordPiece ("bert").
+ * Unknown models and pre-tokenisers are refused by name, never guessed; docs/models.md has the table and what was checked.
  *
  * Data can never make a special token: hs_tok_encode looks at no special token at all. Template parts name theirs by
  * hs_tok_special. A tokeniser is immutable after creation and shared by threads.
@@ -36,8 +37,8 @@ int hs_tok_encode(const struct hs_tokenizer *t, const char *text, size_t n, stru
 int hs_tok_encode_on(const struct hs_tokenizer *t, const char *text, size_t n, struct hs_tok_ids *out) HS_MUST_CHECK;
 
 /*
- * Special: control and unknown tokens, and tokens that the model's makers added by name ("<|im_start|>", "<tool_call>");
- * added pieces of plain text (runs of spaces) are not.
+ * Special: control and unknown tokens, what the file names as the beginning or end of something, and tokens that the model's
+ * makers added by name ("<|im_start|>", "<tool_call>", "[INST]"); added pieces of plain text (runs of spaces, "<table>") are not.
  */
 /* The id of a special token by its exact text ("<|im_start|>"), HS_TOK_NONE where the vocabulary has none such. */
 hs_tok_id hs_tok_special(const struct hs_tokenizer *t, const char *text);

@@ -207,9 +207,16 @@ static int mark_special(struct hs_vocab *v, const struct hs_gguf *g, struct hs_e
 		int rc = named_id(v, g, key, &id, err);
 		if (rc < 0)
 			return rc;
+		if (id >= 0 && v->kinds[id] == HS_VOCAB_BYTE)
+			return hs_fail(err, EINVAL, "tok.invalid", HS_N_("this token is a byte, which any document may hold"),
+				       "%s", key);
 		if (id >= 0 && v->kinds[id] != HS_VOCAB_UNKNOWN)
 			v->kinds[id] = HS_VOCAB_CONTROL;
 	}
+	size_t n = 0;
+	const char *s = v->unk >= 0 ? hs_vocab_text(v, v->unk, &n) : "";
+	if (v->unk >= 0 && hs_vocab_is_text(v, v->unk) && (ends_as(s, n, "<", ">") || ends_as(s, n, "[", "]")))
+		v->kinds[v->unk] = HS_VOCAB_UNKNOWN;
 	return 0;
 }
 

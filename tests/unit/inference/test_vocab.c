@@ -15,7 +15,7 @@ struct file { /* a SentencePiece vocabulary, to be damaged */
 	float scores[N];
 	int32_t kinds[N];
 	size_t n, n_scores, n_kinds;
-	uint32_t unk;
+	uint32_t unk, eos;
 	uint8_t charsmap[512];
 	size_t charsmap_len;
 };
@@ -26,7 +26,7 @@ static struct file fresh(void)
 		{"<unk>", 0, 2},  {"<s>", 0, 3}, {"</s>", 0, 3}, {"▁", -1.5f, 1}, {"a", -2.5f, 1}, {"b", -3.5f, 1},
 		{"ab", -4.5f, 1}, {"あ", -5, 1}, {"い", -6, 1},  {"  ", 0, 4},    {"<x>", 0, 4},   {"[Y]", 0, 4},
 	};
-	struct file f = {.model = "llama", .n = N, .n_scores = N, .n_kinds = N};
+	struct file f = {.model = "llama", .n = N, .n_scores = N, .n_kinds = N, .eos = 2};
 	for (size_t i = 0; i < N; i++) {
 		f.tokens[i] = (struct hs_gguf_str){pieces[i].text, strlen(pieces[i].text)};
 		f.scores[i] = pieces[i].score;
@@ -44,6 +44,7 @@ static struct hs_tokenizer *load(const struct file *f, struct hs_err *err)
 	hs_gguf_put_f32_array(w, "tokenizer.ggml.scores", f->scores, f->n_scores);
 	hs_gguf_put_i32_array(w, "tokenizer.ggml.token_type", f->kinds, f->n_kinds);
 	hs_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", f->unk);
+	hs_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", f->eos);
 	if (f->charsmap_len)
 		hs_gguf_put_bytes(w, "tokenizer.ggml.precompiled_charsmap", f->charsmap, f->charsmap_len);
 	struct hs_tokenizer *t = make_tokenizer(w, err);
@@ -96,6 +97,14 @@ static void test_hostile_fields(void **state)
 	refused(&f, "tokenizer.ggml.tokens, token 6");
 	f.tokens[6] = (struct hs_gguf_str){"<0x4g>", 6};
 	refused(&f, "tokenizer.ggml.tokens, token 6");
+	f = fresh();
+	f.kinds[6] = 6;
+	f.tokens[6] = (struct hs_gguf_str){"<0x0A>", 6};
+	f.eos = 6;
+	refused(&f, "tokenizer.ggml.eos_token_id");
+	f = fresh();
+	f.eos = N;
+	refused(&f, "tokenizer.ggml.eos_token_id");
 	f = fresh();
 	f.kinds[6] = -1;
 	refused(&f, "tokenizer.ggml.token_type of token 6");
@@ -187,6 +196,14 @@ static void test_no_text_makes_a_special_token(void **state)
 		assert_true(hs_tok_is_special(t, 10) && hs_tok_is_special(t, 11) && !hs_tok_is_special(t, 9));
 		hs_tokenizer_destroy(t);
 	}
+	f = fresh(); /* what has a role is special, whatever its declared kind */
+	f.kinds[0] = f.kinds[2] = 1;
+	struct hs_tokenizer *t = load(&f, &err);
+	assert_non_null(t);
+	assert_true(hs_tok_is_special(t, 0) && hs_tok_is_special(t, 2));
+	check_no_special(t, "</s>", true);
+	check_no_special(t, "<unk>", true);
+	hs_tokenizer_destroy(t);
 	f = fresh(); /* merges */
 	for (size_t i = 0; i < N; i++)
 		f.scores[i] = -(float)i;
@@ -194,7 +211,7 @@ static void test_no_text_makes_a_special_token(void **state)
 	f.tokens[4] = (struct hs_gguf_str){"<", 1};
 	f.tokens[5] = (struct hs_gguf_str){"s", 1};
 	f.tokens[8] = (struct hs_gguf_str){">", 1};
-	struct hs_tokenizer *t = load(&f, &err);
+	t = load(&f, &err);
 	assert_non_null(t);
 	for (size_t i = 0; i < N; i++)
 		if (hs_tok_is_special(t, (hs_tok_id)i))
