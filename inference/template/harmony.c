@@ -18,11 +18,13 @@ bool hs_harmony_find(const struct hs_tokenizer *t, hs_tok_id ret[static HS_HARMO
 	return all;
 }
 
-/* Is the first word of the header this one? */
+/* Is the first word of the header this one? Vocabularies that put a space before a text may have put one here. */
 static bool names(const struct hs_harmony *h, const char *word)
 {
-	size_t n = strlen(word);
-	return h->len >= n && memcmp(h->header, word, n) == 0 && (h->len == n || h->header[n] == ' ');
+	size_t n = strlen(word), from = 0;
+	while (from < h->len && h->header[from] == ' ')
+		from++;
+	return h->len - from >= n && memcmp(h->header + from, word, n) == 0 && (h->len - from == n || h->header[from + n] == ' ');
 }
 
 static enum hs_harmony_channel channel_of(const struct hs_harmony *h)

@@ -31,6 +31,8 @@ static void test_channels(void **state)
 	follow("<canalysis<mno<e<sassistant<cfinal<myes<r", "yes", true);
 	follow("<canalysis<mno<e<sassistant<ccommentary<mno<e<sassistant<cfinal<myes", "yes", false);
 	follow("<cfinal <jjson<m{}<r", "{}", true);
+	follow("<c final<myes<r", "yes", true);
+	follow("<canalysis<mno<e<s assistant<c final <myes<r", "yes", true);
 }
 
 static void test_what_stays_hidden(void **state)
@@ -40,6 +42,9 @@ static void test_what_stays_hidden(void **state)
 	follow("<cfinale<mno", "", false);
 	follow("<cFINAL<mno", "", false);
 	follow("<cother<mno<e", "", false);
+	follow("<c   <mno<e", "", false);
+	follow("<cfinal.<mno<e", "", false);
+	follow("<c<mno<e", "", false);
 	follow("<cfinal to=functions.f<mno", "", false);
 	follow("<ccommentary to=functions.f <jjson<m{}<C", "", true);
 	follow(" to=functions.f<cfinal<mno", "", false);
