@@ -89,6 +89,13 @@ static int refuse_other_features(struct hs_reader *r)
 			continue;
 		return hs_model_unsupported(r->err, HS_N_("the engine knows no such feature in this architecture"), key);
 	}
+	static const char *const acts[] = {
+	    [HS_ACT_SILU] = "silu", [HS_ACT_GELU] = "gelu", [HS_ACT_GELU_TANH] = "gelu_pytorch_tanh"};
+	struct hs_gguf_str act;
+	if (hs_gguf_get_str(r->g, key_of(r, "hidden_activation"), &act) &&
+	    (r->arch->act >= HS_ARRAY_LEN(acts) || !str_is(act, acts[r->arch->act])))
+		return hs_model_unsupported(r->err, HS_N_("the engine knows this architecture with another activation only"),
+					    r->key);
 	bool causal;
 	if (hs_gguf_get_bool(r->g, key_of(r, "attention.causal"), &causal) && causal != r->arch->causal)
 		return hs_model_unsupported(r->err, HS_N_("the engine knows this architecture with the other direction only"),

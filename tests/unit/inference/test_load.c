@@ -366,6 +366,8 @@ static void test_lying_fields(void **state)
 	    {"command-r", "logit_scale", ABSENT, 0, NULL, -EINVAL},
 	    {"command-r", "logit_scale", REAL, NAN, NULL, -EINVAL},
 	    {"cohere2", "attention.sliding_window", ABSENT, 0, NULL, -EINVAL},
+	    {"modern-bert", "hidden_activation", WORD, 0, "silu", -ENOTSUP},
+	    {"modern-bert", "hidden_activation", WORD, 0, "gelu", 0},
 	    {"modern-bert", "pooling_type", ABSENT, 0, NULL, -EINVAL},
 	    {"modern-bert", "pooling_type", WHOLE, 3, NULL, -ENOTSUP},
 	    {"modern-bert", "attention.causal", TRUTH, 1, NULL, -ENOTSUP},
@@ -419,11 +421,15 @@ static void test_yarn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_good_files),         cmocka_unit_test(test_every_missing_tensor),
-	    cmocka_unit_test(test_wrong_tensors),      cmocka_unit_test(test_wrong_numbers),
-	    cmocka_unit_test(test_every_family_loads), cmocka_unit_test(test_every_tensor_of_every_family_is_missed),
+	    cmocka_unit_test(test_good_files),
+	    cmocka_unit_test(test_every_missing_tensor),
+	    cmocka_unit_test(test_wrong_tensors),
+	    cmocka_unit_test(test_wrong_numbers),
+	    cmocka_unit_test(test_every_family_loads),
+	    cmocka_unit_test(test_every_tensor_of_every_family_is_missed),
 	    cmocka_unit_test(test_vectors_of_more_dimensions),
-	    cmocka_unit_test(test_lying_fields),       cmocka_unit_test(test_yarn),
+	    cmocka_unit_test(test_lying_fields),
+	    cmocka_unit_test(test_yarn),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
