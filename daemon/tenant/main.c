@@ -309,6 +309,17 @@ static int find_dict(struct process *p, struct hs_err *err)
 	return 0;
 }
 
+/* hishod keeps the seals, and cannot look in here where it has a user of its own: a mark of 0.1.0 still closes the tenant. */
+static int check_seal(const struct process *p, struct hs_err *err)
+{
+	char mark[sizeof p->tenant.path + 8];
+	(void)snprintf(mark, sizeof mark, "%s/sealed", p->tenant.path); /* the size is the sum */
+	if (access(mark, F_OK) != 0)
+		return 0;
+	return hs_fail(err, EACCES, "tenant.sealed",
+		       HS_N_("Hisho 0.1.0 sealed this tenant. Seal it again by `hisho tenant seal`, then remove the file."), "%s", mark);
+}
+
 static int enter_jail(struct process *p, struct hs_err *err)
 {
 	struct hs_jail j = {.role = HS_PROCESS_TENANT, .file_max = UINT64_MAX, .threads = true, .keep_all_fds = false};
@@ -374,6 +385,8 @@ int main(int argc, char **argv)
 		rc = hs_mkdirs(p.tenant.path, 0700);
 	if (rc == 0)
 		rc = find_dict(&p, &err);
+	if (rc == 0)
+		rc = check_seal(&p, &err);
 	if (rc == 0)
 		rc = enter_jail(&p, &err);
 	if (rc == 0)
