@@ -169,7 +169,7 @@ static int enter_chunk(struct hs_store *s, struct placing *at, const struct hs_p
 		rc = hs_index_set_whole(s->work, at->head, at->whole);
 	if (rc == 0)
 		rc = hs_index_override(s->work, p->ordinal, c.document, at->class_id, at->expires);
-	return rc < 0 ? hs_fail_errno(err, rc, "index.memory", "a passage") : 0;
+	return rc < 0 ? hs_fail_errno(err, rc, "index.passage", "a passage") : 0;
 }
 
 static int put_chunks(struct hs_store *s, const struct hs_put *p, const char *title, const struct row *row, struct hs_err *err)

@@ -190,6 +190,8 @@ int hs_api_job(struct hs_exchange *x, struct hs_read_context *c)
 	int rc = hs_store_job_get(hs_reader_db(c->reader), x->params[0], NULL, &job, &x->err);
 	if (rc < 0)
 		return rc;
+	if (job.state == HS_STORE_JOB_DONE && hs_intake_works_on(x->tenant->intake, job.key))
+		job.state = HS_STORE_JOB_RUNNING;
 	json_t *j = job_json(&job);
 	if (j && *job.error_code && json_object_set_new(j, "error", error_json(&job, true)) < 0) {
 		json_decref(j);

@@ -40,6 +40,7 @@ struct hs_intake {
 	uv_timer_t retry;
 	unsigned open_handles;
 	uint64_t open, failed; /* atomic */
+	int64_t working; /* atomic: key of the job in work, until words find its document; 0: none */
 	bool hurry; /* atomic: what jobs waited for may be back */
 
 	/* the one submission in work */
@@ -166,8 +167,11 @@ static enum hs_store_job_blame blame_for(const struct hs_intake *i)
 		return HS_STORE_JOB_SUSPECT;
 	if (of_document && i->rc != -ENOMEM)
 		return HS_STORE_JOB_DOCUMENT;
-	if (strcmp(i->err.code, "index.memory") == 0) /* the tenant's own limit: waiting does not help */
-		return HS_STORE_JOB_DOCUMENT;
+	static const char *const own_limits[] = {"index.memory", "index.documents", "index.ordinals", "class.limit"};
+	for (size_t k = 0; k < HS_ARRAY_LEN(own_limits); k++) {
+		if (strcmp(i->err.code, own_limits[k]) == 0) /* the tenant's, not the host's: waiting does not help */
+			return HS_STORE_JOB_DOCUMENT;
+	}
 	static const int hosts[] = {ENOSPC, EDQUOT, EIO, ENOMEM, ENOTCONN, EBUSY, EAGAIN, EMFILE, ENFILE};
 	for (size_t k = 0; k < HS_ARRAY_LEN(hosts); k++) {
 		if (i->rc == -hosts[k])
@@ -254,6 +258,7 @@ static void run_begin(struct hs_job *job, void *context)
 	if (none)
 		return;
 	i->taken = true;
+	__atomic_store_n(&i->working, i->row.key, __ATOMIC_RELAXED);
 	i->rc = open_submission(i, &detail);
 	if (i->rc == 0 && i->manifest.operation == HS_MANIFEST_DELETE) {
 		i->rc = delete_document(i);
@@ -428,11 +433,15 @@ static const struct {
 	{"extract.",
 	 HS_N_("The program that reads documents was away. The document is read again by itself; if it failed, file it again.")},
 	{"index.memory", HS_N_("The index would outgrow the memory that this tenant may take: raise the limit or delete documents.")},
+	{"index.documents", HS_N_("The tenant holds as many documents as it can.")},
+	{"index.ordinals", HS_N_("The tenant holds as many passages as one index can: start another tenant.")},
 	{"index.", HS_N_("The document does not fit into the index as it is. Split it and file the parts.")},
+	{"disk.full", HS_N_("The disk is full. Free some space.")},
 	{"store.full", HS_N_("The disk is full; nothing was lost. Make room and try again.")},
 	{"tenant.disk_low", HS_N_("The disk is nearly full, so no documents are taken in. Make room where the state directory lies.")},
 	{"store.", HS_N_("The database refused an operation; see the disk's health.")},
 	{"blob.", HS_N_("The document could not be stored; see the disk's health, then file it again.")},
+	{"class.limit", HS_N_("A tenant has at most 4096 combinations of collection, level and list.")},
 	{"class.", HS_N_("The tenant has no such collection, level or list. Correct the policy or the filing, and file it again.")},
 	{"age.", HS_N_("The submission does not open with this tenant's key. Seal it for this tenant and file it again.")},
 	{"submission.", HS_N_("The submission is not whole. Seal the document and file it again.")},
@@ -456,6 +465,7 @@ static void next(struct hs_intake *i);
 
 static void forget_submission(struct hs_intake *i)
 {
+	__atomic_store_n(&i->working, 0, __ATOMIC_RELAXED);
 	hs_buf_wipe(&i->plain);
 	hs_buf_wipe(&i->extracted);
 	memset(&i->payload, 0, sizeof i->payload);
@@ -577,6 +587,16 @@ void hs_intake_hurry(struct hs_intake *i)
 {
 	__atomic_store_n(&i->hurry, true, __ATOMIC_RELAXED);
 	hs_intake_kick(i);
+}
+
+void hs_intake_strand(struct hs_intake *i)
+{
+	i->stranded = true;
+}
+
+bool hs_intake_works_on(const struct hs_intake *i, int64_t key)
+{
+	return __atomic_load_n(&i->working, __ATOMIC_RELAXED) == key;
 }
 
 uint64_t hs_intake_failed(const struct hs_intake *i)

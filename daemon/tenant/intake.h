@@ -23,9 +23,18 @@ void hs_intake_kick(struct hs_intake *i);
 /* What jobs waited for may be back (an extractor, say): those that were put off are begun now. Any thread. */
 void hs_intake_hurry(struct hs_intake *i);
 
+/* Before the threads run: jobs that stand as running could not be opened again, for want of disk space. They are when there is. */
+void hs_intake_strand(struct hs_intake *i);
+
 /* Jobs that are not done, and jobs that failed, as last seen. Any thread. */
 uint64_t hs_intake_open(const struct hs_intake *i);
 uint64_t hs_intake_failed(const struct hs_intake *i);
+
+/*
+ * Is that job (struct hs_store_job.key) in work? Its row may say done a moment before words find its document: the database tells
+ * of a commit earlier than the index in memory does. Any thread.
+ */
+bool hs_intake_works_on(const struct hs_intake *i, int64_t key);
 
 /* The English sentence (a msgid) that goes with a failed job's code: what is wrong and what to do. "" where none is known. */
 const char *hs_intake_hint(const char *code);

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "daemon/child.h"
 #include "daemon/tenant/embedder.h"
 #include "daemon/tenant/extract_client.h"
 #include "daemon/tenant/heads.h"
@@ -86,9 +87,14 @@ static int recover_jobs(struct hs_tenant *t, struct hs_err *err)
 	if (rc == 0)
 		rc = hs_credentials_sweep(hs_store_db(t->store), hs_now_ms());
 	if (rc == 0)
-		return hs_store_commit(t->store, err);
-	hs_store_rollback(t->store);
-	return rc;
+		rc = hs_store_commit(t->store, err);
+	hs_store_rollback(t->store); /* where that is still to do */
+	if (rc != -ENOSPC)
+		return rc;
+	hs_log("tenant %s: the disk is full; its jobs wait, questions are answered", t->name);
+	hs_intake_strand(t->intake);
+	*err = HS_ERR_INIT;
+	return 0;
 }
 
 static int open_read_context(struct hs_tenant *t, struct hs_read_context *own, struct hs_err *err)
