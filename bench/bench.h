@@ -38,9 +38,12 @@ typedef int (*bench_fn)(const struct bench_options *o, struct bench_report *r, s
 
 int bench_decode(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_prefill(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_contention(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_embed(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_http(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_lookup(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_search(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_ttft(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_vfs(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 
 /* Help for benches. */

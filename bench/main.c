@@ -11,11 +11,14 @@ static const struct {
 	bench_fn run;
 	const char *what;
 } benches[] = {
+    {"contention", bench_contention, "tokens a second while a neighbour keeps a core busy"},
     {"decode", bench_decode, "tokens a second, one at a time, after a prompt of 64"},
     {"prefill", bench_prefill, "tokens a second of a prompt of 256"},
     {"embed", bench_embed, "tokens a second of passages"},
     {"http", bench_http, "the web server's CPU time a request over TLS, and memory of idle streams"},
+    {"lookup", bench_lookup, "tokens a second of an answer that quotes, with drafts and without"},
     {"search", bench_search, "milliseconds a hybrid question over 10,000 passages"},
+    {"ttft", bench_ttft, "milliseconds to the first token, passages kept and cold"},
     {"vfs", bench_vfs, "the encrypted database against plain SQLite"},
 };
 
