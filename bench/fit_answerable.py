@@ -9,6 +9,7 @@ files are halved by question: the first halves fit, the second halves test; ever
 import json
 import math
 import sys
+import zlib
 from pathlib import Path
 
 WRONG = (0.05, 0.10, 0.20)  # shares of answerable questions that go unanswered: the curve
@@ -28,7 +29,7 @@ def fit(rows, keys, pull=1.0, steps=3000):
     for _ in range(steps):
         slope = [pull * w for w in weights[:-1]] + [0.0]
         for x, r in zip(points, rows):
-            wrong = 1 / (1 + math.exp(-sum(a * b for a, b in zip(weights, x)))) - (1 - r["hidden"])
+            wrong = (1 / (1 + math.exp(-sum(a * b for a, b in zip(weights, x)))) - (1 - r["hidden"])) * r["share"]
             slope = [g + wrong * v for g, v in zip(slope, x)]
         weights = [w - 2 * g / len(rows) for w, g in zip(weights, slope)]
     own = [w / s for w, s in zip(weights, spread)]
@@ -50,13 +51,14 @@ def show(name, rows, key):
 
 
 def half(rows, which):
-    ids = sorted({r["id"] for r in rows})
-    mine = set(ids[which::2])
-    return [r for r in rows if r["id"] in mine]
+    return [r for r in rows if zlib.crc32(r["id"].encode()) % 2 == which]
 
 
 def main(paths):
     sets = [(Path(p).stem, [json.loads(line) for line in open(p, encoding="utf-8")]) for p in paths]
+    for _, rows in sets[:2]:  # both count alike, however many questions they have
+        for r in rows:
+            r["share"] = sum(len(other) for _, other in sets[:2]) / (2 * len(rows))
     fitting = [r for _, rows in sets[:2] for r in half(rows, 0)]
     testing = [(f"{n}, other half", half(rows, 1)) for n, rows in sets[:2]] + sets[2:]
     for table, keys in TABLES.items():

@@ -488,7 +488,10 @@ static bool can_answer(const struct hs_claim *question, const struct hs_claim *s
 	static const char *const asks_which[] = {"どちら", "どっち", "どれ"};
 	if (!question->norm.text)
 		return true;
-	uint32_t unit = hs_unit_asked(question->norm.text, question->norm.len);
+	/* The turn before, where it helps the search, stands in a line above: what is asked for stands in the last one. */
+	const char *line = memrchr(question->norm.text, '\n', question->norm.len);
+	size_t above = line ? (size_t)(line + 1 - question->norm.text) : 0;
+	uint32_t unit = hs_unit_asked(question->norm.text + above, question->norm.len - above);
 	bool of_unit = !unit || s->quantities.count == 0, brings = false;
 	for (size_t i = 0; i < s->quantities.count; i++) {
 		bool asked = false;

@@ -246,6 +246,8 @@ static void a_sentence_that_answers_nothing_is_told_apart(void **state)
 	assert_true(can_answer("本社の従業員は何人ですか", "120人です。"));
 	assert_false(can_answer("本社の従業員は何人ですか", "5日以内です。"));
 	assert_true(can_answer("本社の従業員は何人ですか", "120です。"));
+	assert_true(can_answer("本社の従業員は何人ですか\n支店を開いたのは", "2019年です。")); /* the turn before asked for people */
+	assert_false(can_answer("支店を開いたのは\n本社の従業員は何人ですか", "2019年です。"));
 	assert_true(can_answer("確認は何日以内ですか", "1週間以内です。")); /* another unit of the same */
 	assert_false(can_answer("営業部が技術部に提出するものは何ですか", "営業部は技術部に提出します。"));
 	assert_true(can_answer("営業部が技術部に提出するものは何ですか", "見積書です。"));
