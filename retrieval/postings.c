@@ -6,6 +6,8 @@
 
 #include "base/wire.h"
 
+#define FENCE_EVERY 16u /* terms that one key of the fence stands for */
+
 static void field_finish(struct hs_field_postings *f)
 {
 	free(f->term_at);
@@ -15,6 +17,7 @@ static void field_finish(struct hs_field_postings *f)
 	free(f->low);
 	free(f->tf);
 	free(f->terms);
+	free(f->fence);
 	*f = (struct hs_field_postings){0};
 }
 
@@ -37,7 +40,8 @@ static int field_alloc(struct hs_field_postings *f, uint32_t n_terms, uint32_t n
 	f->low = malloc((size_t)n_postings + 1);
 	f->tf = malloc((size_t)n_postings + 1);
 	f->terms = malloc(terms_len + 1);
-	if (!f->term_at || !f->group_at || !f->group_extent || !f->group_start || !f->low || !f->tf || !f->terms) {
+	f->fence = calloc((size_t)n_terms / FENCE_EVERY + 1, sizeof(*f->fence));
+	if (!f->fence || !f->term_at || !f->group_at || !f->group_extent || !f->group_start || !f->low || !f->tf || !f->terms) {
 		field_finish(f);
 		return -ENOMEM;
 	}
@@ -46,7 +50,7 @@ static int field_alloc(struct hs_field_postings *f, uint32_t n_terms, uint32_t n
 
 static uint64_t field_bytes(const struct hs_field_postings *f)
 {
-	return 8ull * (f->n_terms + 1ull) + 8ull * (f->n_groups + 1ull) + 2ull * f->n_postings + f->term_at[f->n_terms];
+	return 8ull * (f->n_terms / FENCE_EVERY + 1ull) + 8ull * (f->n_terms + 1ull) + 8ull * (f->n_groups + 1ull) + 2ull * f->n_postings + f->term_at[f->n_terms];
 }
 
 static void count_bytes(struct hs_segment *s)
@@ -63,9 +67,45 @@ static int term_compare(const char *a, size_t a_len, const char *b, size_t b_len
 	return c != 0 ? c : (a_len > b_len) - (a_len < b_len);
 }
 
+/* A term's first bytes as a number: terms that ascend have keys that do not descend. */
+static uint64_t key_of(const char *term, size_t len)
+{
+	uint64_t key = 0;
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		key = key << 8 | (i < len ? (uint8_t)term[i] : 0);
+	return key;
+}
+
+/* The terms stand. */
+static void build_fence(struct hs_field_postings *f)
+{
+	for (uint32_t t = 0; t < f->n_terms; t += FENCE_EVERY)
+		f->fence[t / FENCE_EVERY] = key_of(f->terms + f->term_at[t], f->term_at[t + 1] - f->term_at[t]);
+}
+
+/* How many of the fence's keys are below (or, with `equal`, not above) the key. */
+static uint32_t count_below(const struct hs_field_postings *f, uint64_t key, bool equal)
+{
+	uint32_t lo = 0, hi = (f->n_terms + FENCE_EVERY - 1) / FENCE_EVERY;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (f->fence[mid] < key || (equal && f->fence[mid] == key))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 bool hs_field_find(const struct hs_field_postings *f, const char *term, size_t len, uint32_t *ret_first, uint32_t *ret_end)
 {
-	uint32_t lo = 0, hi = f->n_terms;
+	/* The fence fits into the cache, where the terms do not: it leaves few of them to look at. */
+	uint64_t key = key_of(term, len);
+	uint32_t before = count_below(f, key, false), upto = count_below(f, key, true);
+	uint32_t lo = before > 0 ? (before - 1) * FENCE_EVERY : 0, hi = HS_MIN(f->n_terms, upto * FENCE_EVERY);
 
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
@@ -272,6 +312,7 @@ static int decode_field(struct hs_wire *w, uint32_t extents, struct hs_field_pos
 	f->term_at[n_terms] = r.bytes;
 	f->group_at[n_terms] = n_groups;
 	f->group_start[n_groups] = n_postings;
+	build_fence(f);
 	return 0;
 }
 
@@ -559,6 +600,7 @@ static void fill_field(const struct builder_field *b, const struct sort_term *so
 	f->term_at[f->n_terms] = bytes;
 	f->group_at[f->n_terms] = groups;
 	f->group_start[groups] = at;
+	build_fence(f);
 }
 
 static int finish_field(struct builder_field *b, struct hs_field_postings *f)
@@ -753,6 +795,7 @@ static int merge_field(struct merge *m, struct hs_field_postings *out)
 	out->term_at[m->terms] = m->bytes;
 	out->group_at[m->terms] = m->n_groups;
 	out->group_start[m->n_groups] = m->postings;
+	build_fence(out);
 	out->term_at = shrink(out->term_at, (m->terms + 1ul) * sizeof(*out->term_at));
 	out->group_at = shrink(out->group_at, (m->terms + 1ul) * sizeof(*out->group_at));
 	out->group_extent = shrink(out->group_extent, (m->n_groups + 1ul) * sizeof(*out->group_extent));

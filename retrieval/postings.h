@@ -36,6 +36,7 @@ struct hs_field_postings {
 	uint8_t *low;           /* (n_postings): ordinal & 255 */
 	uint8_t *tf;            /* (n_postings): 1..255, saturated */
 	char *terms;
+	uint64_t *fence;        /* (n_terms / 16 + 1): the first bytes of every 16th term */
 };
 
 struct hs_segment {

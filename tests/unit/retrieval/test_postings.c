@@ -84,6 +84,55 @@ static void test_terms_are_found_with_their_places(void **state)
 	hs_postings_builder_destroy(b);
 }
 
+/* Term number i of many, some of which share more bytes than a fence's key holds. Ascending where i is. */
+static size_t numbered(unsigned i, char *out, size_t cap)
+{
+	return (size_t)snprintf(out, cap, i % 3 ? "語%03u" : "長い共通の前置き%03u", i);
+}
+
+static void find_all(const struct hs_segment *s, unsigned n)
+{
+	char term[64];
+	uint32_t first, end;
+
+	for (unsigned i = 0; i < n + 5; i++) {
+		size_t len = numbered(i, term, sizeof(term));
+
+		assert_int_equal(hs_field_find(&s->field[0], term, len, &first, &end), i < n && i % 5 != 0);
+		assert_false(hs_field_find(&s->field[0], term, len - 1, &first, &end));
+		term[len] = 'x';
+		assert_false(hs_field_find(&s->field[0], term, len + 1, &first, &end));
+	}
+	assert_false(hs_field_find(&s->field[0], "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9, &first, &end));
+	assert_false(hs_field_find(&s->field[0], "", 0, &first, &end));
+}
+
+static void test_each_of_many_terms_is_found_and_no_other(void **state)
+{
+	for (unsigned n = 0; n < 200; n = n < 40 ? n + 1 : n + 53) {
+		struct hs_postings_builder *b = hs_postings_builder_create();
+		struct hs_segment *s = NULL, *decoded = NULL, *merged = NULL;
+		HS_BUF_AUTO bytes = HS_BUF_INIT;
+		char term[64];
+
+		for (unsigned i = 0; i < n; i++) /* every fifth is not there */
+			if (i % 5 != 0)
+				assert_int_equal(hs_postings_builder_add(b, HS_FIELD_WORDS, term, numbered(i, term, sizeof(term))), 0);
+		hs_postings_builder_end(b, 1);
+		assert_int_equal(hs_postings_builder_finish(b, &s), 0);
+		find_all(s, n);
+		assert_int_equal(hs_segment_encode(s, &bytes), 0);
+		assert_int_equal(hs_segment_decode(bytes.data, bytes.len, 256, &decoded, NULL), 0);
+		find_all(decoded, n);
+		assert_int_equal(hs_segment_merge((const struct hs_segment *const[]){decoded}, 1, NULL, 0, &merged), 0);
+		find_all(merged, n);
+		hs_segment_destroy(s);
+		hs_segment_destroy(decoded);
+		hs_segment_destroy(merged);
+		hs_postings_builder_destroy(b);
+	}
+}
+
 static void test_long_and_empty_terms_are_passed_over(void **state)
 {
 	struct hs_postings_builder *b = hs_postings_builder_create();
@@ -180,6 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_terms_are_found_with_their_places),
+		cmocka_unit_test(test_each_of_many_terms_is_found_and_no_other),
 		cmocka_unit_test(test_long_and_empty_terms_are_passed_over),
 		cmocka_unit_test(test_encoding_gives_back_the_same),
 		cmocka_unit_test(test_damage_is_refused_or_harmless),
