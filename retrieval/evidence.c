@@ -8,7 +8,9 @@
 #include "text/analyze.h"
 #include "text/sentence.h"
 
-#define NEIGHBOUR_SHARE 0.4f
+#define NEIGHBOUR_SHARE 0.3f
+#define RANK_COST 0.1f  /* of a sentence's worth, for each passage that ranks before its own */
+#define RANK_LEAST 0.2f
 #define SAME_SHARE 0.9 /* of the smaller sentence's bigrams: a near copy */
 
 struct candidate {
@@ -156,6 +158,7 @@ static int split(struct selection *s)
 			c->worth += NEIGHBOUR_SHARE * s->items[i - 1].own;
 		if (i + 1 < s->n && s->items[i + 1].hit == c->hit)
 			c->worth += NEIGHBOUR_SHARE * s->items[i + 1].own;
+		c->worth *= HS_MAX(1 - RANK_COST * (float)c->hit, RANK_LEAST);
 	}
 	return 0;
 }
