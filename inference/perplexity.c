@@ -28,16 +28,19 @@ static double surprise(const float *logits, uint32_t n_vocab, hs_tok_id id)
 static int add_piece(struct hs_model *m, struct hs_sequence *s, const hs_tok_id *ids, uint32_t context, struct sums *sums)
 {
 	uint32_t half = context / 2;
-	const float *logits;
+	struct hs_step step = {.sequence = s, .ids = ids, .n = half};
 	hs_sequence_truncate(s, 0);
-	int rc = hs_sequence_forward(s, ids, half + 1, NULL, NULL, &logits);
-	for (uint32_t i = half; i + 1 < context && rc == 0; i++) {
-		double term = surprise(logits, hs_model_info(m)->n_vocab, ids[i + 1]);
-		sums->nll += term;
-		sums->squares += term * term;
-		sums->n++;
-		if (i + 2 < context)
-			rc = hs_sequence_forward(s, ids + i + 1, 1, NULL, NULL, &logits);
+	int rc = hs_forward(&step, 1, NULL, NULL);
+	for (uint32_t at = half; at + 1 < context && rc == 0; at += step.n) {
+		step.ids = ids + at;
+		step.n = step.n_logits = HS_MIN(context - 1 - at, HS_FORWARD_LOGITS_MAX);
+		rc = hs_forward(&step, 1, NULL, NULL);
+		for (uint32_t i = 0; i < step.n && rc == 0; i++) {
+			double term = surprise(step.logits[i], hs_model_info(m)->n_vocab, ids[at + i + 1]);
+			sums->nll += term;
+			sums->squares += term * term;
+			sums->n++;
+		}
 	}
 	return rc;
 }
