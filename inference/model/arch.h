@@ -66,8 +66,7 @@ struct hs_arch {
 	enum hs_act act;
 	enum hs_rope rope;
 	unsigned has, may; /* features that every file has, and that some have */
-	/* Of each `period` layers the last (or the first) sees everything, the others a window; a file may give another period.
-	 */
+	/* Of each `period` layers the last (or the first) sees everything; a file may give another period. */
 	uint32_t period;
 	bool far_first;
 	uint32_t window; /* where the file gives none; 0: the file must */
