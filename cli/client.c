@@ -237,6 +237,11 @@ static int prepare(const struct hs_cli *cli, enum route route, const char *metho
 			return -ENOMEM;
 		q->headers = more;
 	}
+	/* TRANSLATORS: put your language's tag in place of en; the server's errors are asked for in it. */
+	struct curl_slist *language = curl_slist_append(q->headers, _("Accept-Language: en"));
+	if (!language)
+		return -ENOMEM;
+	q->headers = language;
 	/* No 100-continue dance: our server answers as soon as it knows. */
 	struct curl_slist *more = curl_slist_append(q->headers, "Expect:");
 	if (!more)

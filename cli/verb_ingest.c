@@ -184,7 +184,7 @@ static int look_at(struct ingest *g, const struct hs_ticket *ticket, enum ending
 	if (*ret == FAILED || (*ret == GOES_ON && e)) {
 		const char *code = json_string_value(json_object_get(e, "code"));
 		const char *object = json_string_value(json_object_get(e, "object"));
-		const char *hint = json_string_value(json_object_get(e, "hint")); /* a msgid: the appliance speaks English here */
+		const char *hint = json_string_value(json_object_get(e, "hint")); /* in the language that was asked for */
 		(void)hs_fail(ret_why, EBADMSG, code ? code : "job.failed", hint, "%s", object ? object : ticket->job);
 	}
 	return 0;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/translate.h"
+
 static bool plain(struct hs_slice v, const char *also_forbidden)
 {
 	for (size_t i = 0; i < v.len; i++) {
@@ -82,10 +84,12 @@ static int put_json_string(struct hs_buf *b, const char *s)
 	return rc < 0 ? rc : hs_buf_append_byte(b, '"');
 }
 
-int hs_error_body(struct hs_buf *b, const struct hs_err *err)
+int hs_error_body(struct hs_buf *b, const struct hs_err *err, bool japanese)
 {
+	struct hs_err told = *err;
+	told.hint = hs_translate(err->hint, japanese);
 	char message[512];
-	const char *const parts[] = {"{\"error\":{\"message\":", hs_err_text(err, message, sizeof message),
+	const char *const parts[] = {"{\"error\":{\"message\":", hs_err_text(&told, message, sizeof message),
 				     ",\"type\":\"hisho_error\",\"code\":", err->code, ",\"object\":", err->object, "}}"};
 	int rc = 0;
 	for (size_t i = 0; i < HS_ARRAY_LEN(parts) && rc == 0; i++)
@@ -96,7 +100,7 @@ int hs_error_body(struct hs_buf *b, const struct hs_err *err)
 void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	if (hs_error_body(&b, err) < 0)
+	if (hs_error_body(&b, err, r->japanese) < 0)
 		b.len = 0; /* out of memory: the status alone must tell it */
 	hs_responder_answer(r, status, "application/json", b.data, b.len);
 }

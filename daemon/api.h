@@ -49,6 +49,7 @@ struct hs_responder_ops { /* how a transport answers */
 
 struct hs_responder { /* first member of a transport's own struct */
 	const struct hs_responder_ops *ops;
+	bool japanese; /* the language of errors, from the request's Accept-Language */
 };
 
 /*
@@ -77,7 +78,7 @@ void hs_responder_answer(struct hs_responder *r, unsigned status, const char *co
 void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err);
 
 /* The same body, appended to b. */
-int hs_error_body(struct hs_buf *b, const struct hs_err *err) HS_MUST_CHECK;
+int hs_error_body(struct hs_buf *b, const struct hs_err *err, bool japanese) HS_MUST_CHECK;
 
 static inline struct hs_slice hs_slice_str(const char *s)
 {

@@ -52,7 +52,7 @@ static void end_badly(struct forwarded *x, const struct hs_err *err)
 		return;
 	}
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	if (events && hs_buf_append_str(&b, "event: error\ndata: ") == 0 && hs_error_body(&b, err) == 0 &&
+	if (events && hs_buf_append_str(&b, "event: error\ndata: ") == 0 && hs_error_body(&b, err, r->japanese) == 0 &&
 	    hs_buf_append_str(&b, "\n\n") == 0)
 		(void)hs_responder_content(r, b.data, b.len, false); /* told where it can be; the abort below says it anyway */
 	hs_responder_abort(r);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/translate.h"
 #include "daemon/forward_table.h"
 
 struct hs_forward_server {
@@ -176,6 +177,7 @@ static int take_request(struct hs_forward_server *f, const struct hs_frame *fram
 		return hs_channel_send_error(f->channel, frame->request, &err) == -EPROTO ? -EPROTO : 0;
 	}
 	x->responder.ops = &ops;
+	x->responder.japanese = hs_wants_japanese(q.head.accept_language.s, q.head.accept_language.len);
 	x->entry.id = frame->request;
 	x->server = f;
 	x->has_body = q.head.has_body;

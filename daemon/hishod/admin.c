@@ -177,7 +177,8 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		hs_responder_answer(r, 503, NULL, "", 0);
 		return NULL;
 	}
-	*kept = (struct request){.inner = {&pass_ops}, .outer = r, .keeper = k, .body.limit = BODY_MAX, .add = add, .ended = &ended};
+	*kept = (struct request){.inner = {&pass_ops, r->japanese}, .outer = r, .keeper = k, .body.limit = BODY_MAX, .add = add,
+				 .ended = &ended};
 	if (status)
 		hs_status_ask(k, &kept->inner);
 	else if (!add && !route_seal(k, path, &kept->inner))

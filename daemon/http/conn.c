@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/translate.h"
 
 static unsigned limit(unsigned chosen, unsigned standard)
 {
@@ -203,6 +204,7 @@ static void start_request(struct connection *c, const struct hs_http_head *h)
 		q.head.credential.len = 0; /* none of ours is so long */
 	c->state = STATE_REQUEST;
 	c->responder.ops = &hs_http_responder_ops;
+	c->responder.japanese = hs_wants_japanese(h->accept_language.s, h->accept_language.len);
 	c->handler = s->options.service->request(s->options.ctx, &q, &c->responder);
 	hs_assert(c->handler || c->over); /* a service answers, or keeps a state */
 	if (h->expect_continue && h->has_body && !c->over)

@@ -132,7 +132,7 @@ static void finish_answer(struct chat *c)
 			x->err = c->failed;
 			hs_exchange_answer(x, -c->failed.num);
 		} else {
-			rc = hs_chat_event_error(&c->out, &c->failed);
+			rc = hs_chat_event_error(&c->out, &c->failed, c->x->japanese);
 			flush_events(c, rc, true);
 		}
 	} else if (c->request.stream) {

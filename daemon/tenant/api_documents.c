@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/translate.h"
 #include "base/utf8.h"
 #include "crypto/blob.h"
 #include "daemon/tenant/api.h"
@@ -170,9 +171,9 @@ static const char *state_name(enum hs_store_job_state state)
 	return (size_t)state < HS_ARRAY_LEN(names) ? names[state] : "failed";
 }
 
-static json_t *error_json(const struct hs_store_job *job, bool with_object)
+static json_t *error_json(const struct hs_store_job *job, bool with_object, bool japanese)
 {
-	const char *hint = hs_intake_hint(job->error_code);
+	const char *hint = hs_translate(hs_intake_hint(job->error_code), japanese);
 	return with_object ? json_pack("{s:s, s:s, s:s}", "code", job->error_code, "object", job->error_object, "hint", hint)
 			   : json_pack("{s:s, s:s}", "code", job->error_code, "hint", hint);
 }
@@ -193,21 +194,27 @@ int hs_api_job(struct hs_exchange *x, struct hs_read_context *c)
 	if (job.state == HS_STORE_JOB_DONE && hs_intake_works_on(x->tenant->intake, job.key))
 		job.state = HS_STORE_JOB_RUNNING;
 	json_t *j = job_json(&job);
-	if (j && *job.error_code && json_object_set_new(j, "error", error_json(&job, true)) < 0) {
+	if (j && *job.error_code && json_object_set_new(j, "error", error_json(&job, true, x->japanese)) < 0) {
 		json_decref(j);
 		j = NULL;
 	}
 	return hs_exchange_reply(x, j);
 }
 
+struct failed_rows {
+	json_t *rows;
+	bool japanese;
+};
+
 static int failed_row(void *ctx, const struct hs_store_job *job)
 {
+	struct failed_rows *f = ctx;
 	json_t *j = job_json(job);
-	if (j && json_object_set_new(j, "error", error_json(job, false)) < 0) {
+	if (j && json_object_set_new(j, "error", error_json(job, false, f->japanese)) < 0) {
 		json_decref(j);
 		j = NULL;
 	}
-	return json_array_append_new(ctx, j) < 0 ? -ENOMEM : 0; /* refuses NULL as well */
+	return json_array_append_new(f->rows, j) < 0 ? -ENOMEM : 0; /* refuses NULL as well */
 }
 
 /* The jobs that failed. What their error was about is told to who asks for one by its id: the list tells codes. */
@@ -219,7 +226,8 @@ int hs_api_jobs(struct hs_exchange *x, struct hs_read_context *c)
 	if (rc < 0)
 		return rc;
 	json_t *rows = json_array();
-	rc = rows ? hs_store_jobs_failed(hs_reader_db(c->reader), after ? after : "", limit, failed_row, rows, &x->err) : -ENOMEM;
+	struct failed_rows f = {rows, x->japanese};
+	rc = rows ? hs_store_jobs_failed(hs_reader_db(c->reader), after ? after : "", limit, failed_row, &f, &x->err) : -ENOMEM;
 	if (rc < 0) {
 		json_decref(rows);
 		return rc;

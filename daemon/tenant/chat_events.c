@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/translate.h"
+
 const char hs_not_found_text[] = "資料には記載がありません";
 
 const char *hs_outcome_name(enum hs_outcome outcome)
@@ -106,21 +108,23 @@ int hs_chat_event_end(struct hs_buf *out, const struct hs_chat_head *head, enum 
 	return rc < 0 ? rc : hs_buf_append_str(out, "data: [DONE]\n\n");
 }
 
-static json_t *error_json(const struct hs_err *err)
+static json_t *error_json(const struct hs_err *err, bool japanese)
 {
 	char message[512];
-	return json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "message", hs_err_text(err, message, sizeof message), "type",
+	struct hs_err told = *err;
+	told.hint = hs_translate(err->hint, japanese);
+	return json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "message", hs_err_text(&told, message, sizeof message), "type",
 			 "hisho_error", "code", err->code, "object", err->object);
 }
 
-int hs_chat_event_error(struct hs_buf *out, const struct hs_err *err)
+int hs_chat_event_error(struct hs_buf *out, const struct hs_err *err, bool japanese)
 {
-	return append_event(out, error_json(err));
+	return append_event(out, error_json(err, japanese));
 }
 
-int hs_error_json(struct hs_buf *out, const struct hs_err *err)
+int hs_error_json(struct hs_buf *out, const struct hs_err *err, bool japanese)
 {
-	return append_json(out, error_json(err));
+	return append_json(out, error_json(err, japanese));
 }
 
 int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const char *text, const struct hs_cited *citations,

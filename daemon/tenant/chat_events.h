@@ -8,6 +8,7 @@
 #ifndef HISHO_DAEMON_TENANT_CHAT_EVENTS_H
 #define HISHO_DAEMON_TENANT_CHAT_EVENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,7 +55,7 @@ int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, 
 			   const struct hs_cited *citations, size_t n) HS_MUST_CHECK;
 int hs_chat_event_end(struct hs_buf *out, const struct hs_chat_head *head, enum hs_outcome outcome, const char *finish_reason,
 		      const struct hs_chat_usage *usage) HS_MUST_CHECK;
-int hs_chat_event_error(struct hs_buf *out, const struct hs_err *err) HS_MUST_CHECK;
+int hs_chat_event_error(struct hs_buf *out, const struct hs_err *err, bool japanese) HS_MUST_CHECK;
 
 /* Everything at once, for a request that does not stream. */
 int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const char *text, const struct hs_cited *citations,
@@ -62,7 +63,7 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 		  const char *finish_reason, const struct hs_chat_usage *usage) HS_MUST_CHECK;
 
 /* {"error":{...}} as OpenAI's clients read it: message, type, code, and the object that was wrong. */
-int hs_error_json(struct hs_buf *out, const struct hs_err *err) HS_MUST_CHECK;
+int hs_error_json(struct hs_buf *out, const struct hs_err *err, bool japanese) HS_MUST_CHECK;
 
 /* The HTTP status that a code of ours answers with. */
 unsigned hs_error_status(const struct hs_err *err);

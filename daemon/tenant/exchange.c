@@ -132,7 +132,7 @@ void hs_exchange_answer(struct hs_exchange *x, int rc)
 		x->reply_type = "application/json";
 		x->set_cookie = NULL;
 		hs_buf_wipe(&x->reply);
-		if (hs_error_json(&x->reply, &x->err) < 0)
+		if (hs_error_json(&x->reply, &x->err, x->japanese) < 0)
 			hs_buf_wipe(&x->reply); /* out of memory: the status alone must tell it */
 	}
 	x->begun = true;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/translate.h"
 #include "crypto/token.h"
 
 struct serving {
@@ -65,7 +66,7 @@ static bool fill(struct hs_exchange *x, const struct hs_request *q)
 	x->query = keep(x, h->query);
 	x->content_type = keep(x, h->content_type);
 	x->peer = keep(x, h->peer);
-	x->japanese = h->accept_language.len >= 2 && memcmp(h->accept_language.s, "ja", 2) == 0;
+	x->japanese = hs_wants_japanese(h->accept_language.s, h->accept_language.len);
 	x->local = q->local;
 	x->uid = q->uid;
 	x->cookie = h->cookie;

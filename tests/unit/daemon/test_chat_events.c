@@ -90,10 +90,17 @@ static void test_errors_have_a_status_and_a_code(void **state)
 	(void)hs_fail(&err, ENOENT, "doc.missing", "", "doc_x");
 	assert_int_equal(hs_error_status(&err), 404);
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	assert_int_equal(hs_error_json(&b, &err), 0);
+	assert_int_equal(hs_error_json(&b, &err, false), 0);
 	json_t *j = json_loadb((const char *)b.data, b.len, 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(json_object_get(j, "error"), "code")), "doc.missing");
 	json_decref(j);
+
+	(void)hs_fail(&err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "x");
+	HS_BUF_AUTO words = HS_BUF_INIT;
+	assert_int_equal(hs_error_json(&words, &err, true), 0);
+	assert_int_equal(hs_chat_event_error(&words, &err, false), 0);
+	assert_non_null(strstr(hs_buf_cstr(&words), "混み合っています"));
+	assert_non_null(strstr(hs_buf_cstr(&words), "data: {\"error\":{\"message\":\"request.busy: x: The service is busy"));
 }
 
 static void test_a_full_buffer_is_told(void **state)
