@@ -310,7 +310,7 @@ struct hs_tlist *hs_t_iterate(struct hs_render *r, const struct hs_tvalue *v)
 			return NULL;
 		if (!v->list->lazy)
 			return v->list;
-		if ((out = hs_t_list(r))) {
+		if ((out = hs_t_list(r)) && v->list->from < v->list->n) {
 			out->v = v->list->v + v->list->from;
 			out->n = out->cap = v->list->n - v->list->from;
 			v->list->from = v->list->n;
