@@ -70,7 +70,8 @@ def agree_with_llama():
         return
     for model in models.split(":"):
         ours = json.loads(hisho("perplexity", "--json", "--pieces", "2", model, text)[1])["perplexity"]
-        done = subprocess.run([peer, "-m", model, "-f", text, "-c", "512", "-b", "512", "--chunks", "2"], capture_output=True, text=True)
+        done = subprocess.run([peer, "-m", model, "-f", text, "-c", "512", "-b", "512", "--chunks", "2", "--no-repack"],
+                              capture_output=True, text=True)
         theirs = float(re.search(r"PPL = ([0-9.]+)", done.stdout + done.stderr).group(1))
         print(f"{pathlib.Path(model).name}: {ours:.4f}, llama.cpp {theirs:.4f}")
         check("within 0.5%", abs(ours / theirs - 1) < 0.005)
