@@ -50,7 +50,7 @@ static int audit_show(struct hs_cli *cli, int argc, char **argv)
 	struct hs_err err = HS_ERR_INIT;
 	HS_BUF_AUTO path = HS_BUF_INIT;
 	HS_REPLY_AUTO reply = {0};
-	rc = hs_buf_append_str(&path, "/v1/admin/audit");
+	rc = hs_buf_printf(&path, "/v1/admin/audit?limit=%u", limit);
 	if (rc == 0)
 		rc = add_filter(&path, "since", since);
 	if (rc == 0)
@@ -63,8 +63,6 @@ static int audit_show(struct hs_cli *cli, int argc, char **argv)
 	if (!p || hs_call(cli, "GET", p, NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	json_t *rows = json_object_get(reply.json, "data");
-	while (json_array_size(rows) > limit) /* the log is read from its beginning */
-		(void)json_array_remove(rows, 0);
 	static const struct hs_column columns[] = {
 		{.title = HS_N_("SEQ"), .key = "seq", .right = true}, {.title = HS_N_("TIME"), .key = "time"},
 		{.title = HS_N_("WHO"), .key = "principal"},          {.title = HS_N_("ACTION"), .key = "action"},

@@ -61,6 +61,7 @@ enum hs_msg {
 	HS_MSG_CONNECTION = 21,   /* hishod to tenant: u32 uid, u32 gid, u32 pid + 1 descriptor: an accepted admin connection */
 	HS_MSG_STATUS = 22,       /* hishod: empty */
 	HS_MSG_STATUS_REPLY = 23, /* child:  JSON text, no tenant content */
+	HS_MSG_ACT = 25,          /* hishod to tenant: u8 enum hs_act, u32 uid: what was done to it, and by whom; for its audit log */
 	HS_MSG_START = 24,        /* hishod: struct hs_msg_start, before its HELLO, to a program that a unit started */
 
 	/* hishod and tenants to hisho-keyd: fixed sizes */
@@ -96,6 +97,8 @@ enum hs_msg {
 	HS_MSG_WIPE = 89,         /* tenant: empty; seal, destroy, revocation: forget what this tenant left */
 	HS_MSG_WIPED = 90,        /* infer:  empty, within 2 s */
 };
+
+enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3 };
 
 /* Limits of single fields, checked by the decoders. */
 #define HS_MSG_NAME_MAX 256

@@ -54,6 +54,7 @@ struct request {
 	struct keeper *keeper;
 	struct hs_buf body;
 	bool add;    /* POST /v1/tenants */
+	uid_t uid;   /* of who asks */
 	bool *ended; /* told while request() runs; or NULL */
 };
 
@@ -111,7 +112,7 @@ static void reply_tenants(struct keeper *k, struct hs_responder *r)
 }
 
 /* "/v1/tenants/NAME/seal" and "/unseal". False where the path is another. */
-static bool route_seal(struct keeper *k, struct hs_slice path, struct hs_responder *r)
+static bool route_seal(struct keeper *k, struct hs_slice path, uid_t by, struct hs_responder *r)
 {
 	static const char prefix[] = "/v1/tenants/";
 	size_t n = sizeof prefix - 1;
@@ -129,9 +130,9 @@ static bool route_seal(struct keeper *k, struct hs_slice path, struct hs_respond
 		refuse(r, 404, ENOENT, "tenant.unknown", HS_N_("There is no tenant of that name."),
 		       (struct hs_slice){name, (size_t)(slash - name)});
 	else if (seal)
-		hs_tenants_seal(t, r);
+		hs_tenants_seal(t, by, r);
 	else
-		hs_tenants_unseal(t, r);
+		hs_tenants_unseal(t, by, r);
 	return true;
 }
 
@@ -178,10 +179,10 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		return NULL;
 	}
 	*kept = (struct request){.inner = {&pass_ops, r->japanese}, .outer = r, .keeper = k, .body.limit = BODY_MAX, .add = add,
-				 .ended = &ended};
+				 .uid = q->uid, .ended = &ended};
 	if (status)
 		hs_status_ask(k, &kept->inner);
-	else if (!add && !route_seal(k, path, &kept->inner))
+	else if (!add && !route_seal(k, path, q->uid, &kept->inner))
 		refuse(&kept->inner, 404, ENOENT, "request.route", HS_N_("There is nothing at this address."), path);
 	if (ended)
 		return NULL;
@@ -205,7 +206,7 @@ static void body(void *state, const void *data, size_t len, bool last)
 	json_t *root = json_loadb((const char *)q->body.data, q->body.len, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(root, "name"));
 	if (name)
-		hs_tenants_add(q->keeper, name, &q->inner);
+		hs_tenants_add(q->keeper, name, q->uid, &q->inner);
 	else
 		refuse(&q->inner, 400, EINVAL, "request.json", HS_N_("The body must be one JSON object in UTF-8."), hs_slice_str("name"));
 	json_decref(root);

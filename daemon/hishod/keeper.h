@@ -62,12 +62,21 @@ struct proc {
 	uint64_t status_round;
 };
 
+#define HS_ACTS_MAX 16 /* acts on one tenant that its process has not been told of */
+
+struct act {
+	enum hs_act what;
+	uint32_t uid;
+};
+
 struct tenant {
 	struct tenant *next;
 	struct hs_id id;
 	char name[HS_KEYRING_NAME_MAX + 1];
 	bool sealed;
 	struct proc proc;
+	struct act acts[HS_ACTS_MAX]; /* oldest first */
+	size_t n_acts;
 	struct hs_responder *sealing; /* waits for the process to end; or NULL */
 };
 
@@ -128,10 +137,11 @@ void hs_keeper_stop(struct keeper *k);
 void hs_tenants_list(struct keeper *k);
 bool hs_tenants_frame(struct keeper *k, const struct hs_frame *f); /* from keyd; true where it was one of these */
 struct tenant *hs_tenants_find(struct keeper *k, const char *name, size_t len);
-void hs_tenants_add(struct keeper *k, const char *name, struct hs_responder *r);
-void hs_tenants_seal(struct tenant *t, struct hs_responder *r);
+void hs_tenants_add(struct keeper *k, const char *name, uid_t by, struct hs_responder *r);
+void hs_tenants_seal(struct tenant *t, uid_t by, struct hs_responder *r);
 void hs_tenants_sealed(struct tenant *t, struct hs_responder *r); /* the process of a tenant that is being sealed is over */
-void hs_tenants_unseal(struct tenant *t, struct hs_responder *r);
+void hs_tenants_unseal(struct tenant *t, uid_t by, struct hs_responder *r);
+void hs_tenants_tell_acts(struct tenant *t); /* its process serves: it records them */
 void hs_tenants_lost_keyd(struct keeper *k);
 void hs_tenants_forget_waiter(struct keeper *k, struct hs_responder *r);
 void hs_tenants_free(struct keeper *k);

@@ -53,6 +53,8 @@ void hs_keeper_on_ready(struct proc *p, struct hs_slice url)
 		hs_tenants_list(k);
 	if (p == &k->web)
 		write_url(k, url);
+	if (p->tenant)
+		hs_tenants_tell_acts(p->tenant);
 	serve_when_whole(k);
 }
 

@@ -14,6 +14,7 @@ struct addition { /* asked of keyd */
 	uint64_t request;
 	struct hs_id id;
 	char name[HS_KEYRING_NAME_MAX + 1];
+	uid_t by;
 	struct hs_responder *responder; /* NULL: its client went away */
 };
 
@@ -91,14 +92,39 @@ static struct addition *take_addition(struct keeper *k, uint64_t request)
 	return a;
 }
 
+/* To its process where it serves, else when it does; and to the journal in any case. */
+static void record(struct tenant *t, enum hs_act what, uid_t by)
+{
+	static const char *const names[] = {[HS_ACT_ADDED] = "added", [HS_ACT_SEALED] = "sealed", [HS_ACT_UNSEALED] = "unsealed"};
+	hs_log("tenant %s is %s by uid %lu", t->name, names[what], (unsigned long)by);
+	if (t->n_acts == HS_ACTS_MAX) /* its process never comes up: the journal has them */
+		memmove(t->acts, t->acts + 1, --t->n_acts * sizeof t->acts[0]);
+	t->acts[t->n_acts++] = (struct act){what, (uint32_t)by};
+	if (t->proc.state == PROC_READY)
+		hs_tenants_tell_acts(t);
+}
+
+void hs_tenants_tell_acts(struct tenant *t)
+{
+	for (size_t i = 0; i < t->n_acts && t->proc.control; i++) {
+		HS_BUF_AUTO b = HS_BUF_INIT;
+		if (hs_put_u8(&b, (uint8_t)t->acts[i].what) == 0 && hs_put_u32(&b, t->acts[i].uid) == 0)
+			(void)hs_channel_send(t->proc.control, HS_MSG_ACT, 0, 0, b.data, b.len); /* gone() tells a failure */
+	}
+	if (t->proc.control)
+		t->n_acts = 0;
+}
+
 static void take_added(struct keeper *k, const struct hs_frame *f)
 {
 	struct addition *a = take_addition(k, f->request);
 	if (!a)
 		return;
 	struct tenant *t = learn(k, a->id.s, a->name);
-	if (t)
+	if (t) {
+		record(t, HS_ACT_ADDED, a->by);
 		hs_proc_start(&t->proc);
+	}
 	if (a->responder)
 		hs_admin_reply(a->responder, 201, json_pack("{s:s, s:s}", "id", a->id.s, "name", a->name));
 	free(a);
@@ -147,7 +173,7 @@ static bool good_name(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
-void hs_tenants_add(struct keeper *k, const char *name, struct hs_responder *r)
+void hs_tenants_add(struct keeper *k, const char *name, uid_t by, struct hs_responder *r)
 {
 	struct addition *a = NULL;
 	if (!good_name(name)) {
@@ -161,6 +187,7 @@ void hs_tenants_add(struct keeper *k, const char *name, struct hs_responder *r)
 		a->request = ++k->last_request;
 		a->id = hs_id_new("ten_");
 		memcpy(a->name, name, strlen(name) + 1);
+		a->by = by;
 		a->responder = r;
 		a->next = k->additions;
 		k->additions = a;
@@ -214,7 +241,7 @@ static void tell_web(const struct tenant *t)
 		(void)hs_channel_send(k->web.control, HS_MSG_CHANNEL, 0, 0, b.data, b.len); /* gone() tells a failure */
 }
 
-void hs_tenants_seal(struct tenant *t, struct hs_responder *r)
+void hs_tenants_seal(struct tenant *t, uid_t by, struct hs_responder *r)
 {
 	int rc = write_mark(t, true);
 	if (rc < 0) {
@@ -225,6 +252,8 @@ void hs_tenants_seal(struct tenant *t, struct hs_responder *r)
 		refuse(r, 409, EALREADY, "tenant.sealing", HS_N_("The tenant is being sealed already."), t->name);
 		return;
 	}
+	if (!t->sealed)
+		record(t, HS_ACT_SEALED, by);
 	t->sealed = true;
 	tell_web(t);
 	t->sealing = r; /* answered when the process, and the key in it, is gone */
@@ -241,7 +270,7 @@ void hs_tenants_sealed(struct tenant *t, struct hs_responder *r)
 		hs_admin_reply(r, 200, json_pack("{s:s, s:s}", "name", t->name, "state", "sealed"));
 }
 
-void hs_tenants_unseal(struct tenant *t, struct hs_responder *r)
+void hs_tenants_unseal(struct tenant *t, uid_t by, struct hs_responder *r)
 {
 	int rc = t->sealing ? -EALREADY : write_mark(t, false);
 	if (rc < 0) {
@@ -249,6 +278,8 @@ void hs_tenants_unseal(struct tenant *t, struct hs_responder *r)
 		       HS_N_("The tenant could not be opened. Try again shortly."), t->name);
 		return;
 	}
+	if (t->sealed)
+		record(t, HS_ACT_UNSEALED, by);
 	t->sealed = false;
 	hs_proc_start(&t->proc);
 	hs_admin_reply(r, 200, json_pack("{s:s, s:s}", "name", t->name, "state", "open"));

@@ -1,5 +1,6 @@
 /* Policy, explanations, the audit log, status: for those who administer and do not read documents. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -9,7 +10,7 @@
 #include "policy/classes.h"
 #include "policy/rules.h"
 
-#define AUDIT_ROWS_MAX 10000
+#define AUDIT_ROWS_MAX 10000 /* the newest, in one answer */
 #define DOCUMENT_ROWS_MAX 1000
 
 int hs_api_policy(struct hs_exchange *x, struct hs_read_context *c)
@@ -138,6 +139,27 @@ static const char *decision_name(enum hs_audit_decision decision)
 	return (size_t)decision < HS_ARRAY_LEN(names) ? names[decision] : "denied";
 }
 
+struct newest { /* the log is read from its beginning, and its last records are wanted */
+	json_t **ring; /* limit of them */
+	size_t limit;
+	uint64_t n; /* that passed */
+};
+
+/* In order, consumed. NULL: out of memory. */
+static json_t *take_newest(struct newest *newest)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < newest->limit; i++) {
+		json_t **row = &newest->ring[(newest->n + i) % newest->limit]; /* the next to be written over is the oldest */
+		if (*row && json_array_append_new(list, *row) < 0) {
+			json_decref(list);
+			list = NULL; /* which takes no more; they are freed by being given to it */
+		}
+		*row = NULL;
+	}
+	return list;
+}
+
 static int audit_row(void *ctx, const struct hs_audit_shown *a)
 {
 	char time[HS_TIME_TEXT_LEN + 1];
@@ -163,7 +185,12 @@ static int audit_row(void *ctx, const struct hs_audit_shown *a)
 	if (row && a->answer_hash)
 		(void)json_object_set_new(row, "answer_hash",
 					  json_string(sodium_bin2hex(hex, sizeof hex, a->answer_hash, HS_AUDIT_CHAIN_LEN)));
-	return append_row(ctx, row);
+	if (!row)
+		return -ENOMEM;
+	struct newest *newest = ctx;
+	json_decref(newest->ring[newest->n % newest->limit]);
+	newest->ring[newest->n++ % newest->limit] = row;
+	return 0;
 }
 
 int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c)
@@ -174,14 +201,22 @@ int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c)
 	    (until && !hs_time_parse(until, strlen(until), &filter.until)))
 		return hs_fail(&x->err, EINVAL, "request.parameter", HS_N_("Give times as 2026-04-01 or 2026-04-01T09:00:00+09:00."),
 			       "since, until");
-	struct rows rows = {json_array(), AUDIT_ROWS_MAX};
-	int rc = hs_audit_each(x->tenant->dir, HS_TENANT_AUDIT, x->tenant->audit_key->bytes, &filter, audit_row, &rows, &x->err);
-	if (rc < 0) {
-		json_decref(rows.list);
-		return rc;
+	const char *text = hs_exchange_query(x, "limit");
+	unsigned long limit = text ? strtoul(text, NULL, 10) : AUDIT_ROWS_MAX;
+	if (limit < 1 || limit > AUDIT_ROWS_MAX)
+		return hs_fail(&x->err, EINVAL, "request.parameter", HS_N_("The value is of the wrong type or out of range."), "limit");
+	struct newest newest = {calloc(limit, sizeof(json_t *)), limit, 0};
+	if (!newest.ring)
+		return -ENOMEM;
+	int rc = hs_audit_each(x->tenant->dir, HS_TENANT_AUDIT, x->tenant->audit_key->bytes, &filter, audit_row, &newest, &x->err);
+	json_t *list = take_newest(&newest);
+	free(newest.ring);
+	if (rc < 0 || !list) {
+		json_decref(list);
+		return rc < 0 ? rc : -ENOMEM;
 	}
 	hs_exchange_audit(x, "audit.show", "", HS_AUDIT_ALLOWED);
-	return hs_exchange_reply(x, json_pack("{s:o, s:b}", "data", rows.list, "truncated", rc > 0));
+	return hs_exchange_reply(x, json_pack("{s:o, s:b}", "data", list, "truncated", newest.n > limit));
 }
 
 /* On the loop: what models there are belongs to it. */

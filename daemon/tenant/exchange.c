@@ -131,6 +131,7 @@ void hs_exchange_answer(struct hs_exchange *x, int rc)
 		x->status = hs_error_status(&x->err);
 		x->reply_type = "application/json";
 		x->set_cookie = NULL;
+		hs_denials_record(x);
 		hs_buf_wipe(&x->reply);
 		if (hs_error_json(&x->reply, &x->err, x->japanese) < 0)
 			hs_buf_wipe(&x->reply); /* out of memory: the status alone must tell it */

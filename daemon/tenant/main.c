@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "daemon/child.h"
 #include "daemon/forward.h"
@@ -244,6 +245,36 @@ static int on_status(void *ctx, struct hs_buf *out)
 	return rc;
 }
 
+/* What hishod did to this tenant, at whose word: on the loop's thread, for it is seldom, and a seal waits for it. */
+static int on_frame(void *ctx, struct hs_channel *control, struct hs_frame *f)
+{
+	static const char *const actions[] = {[HS_ACT_ADDED] = "tenant.added", [HS_ACT_SEALED] = "tenant.sealed",
+					      [HS_ACT_UNSEALED] = "tenant.unsealed"};
+	struct process *p = ctx;
+	struct hs_wire w = hs_wire_over(f->payload, f->payload_len);
+	uint8_t what = hs_wire_u8(&w);
+	uint32_t uid = hs_wire_u32(&w);
+	if (f->type != HS_MSG_ACT || !hs_wire_done(&w) || what >= HS_ARRAY_LEN(actions) || !actions[what])
+		return -EPROTO;
+	if (!p->open)
+		return 0; /* it is closing */
+	char who[32];
+	(void)snprintf(who, sizeof who, "local_%lu", (unsigned long)uid); /* as hs_principal_local names them */
+	struct hs_audit *audit = p->tenant.audit;
+	const struct hs_audit_entry e = {.principal = who, .action = actions[what], .object = p->tenant.id.s, .decision = HS_AUDIT_ALLOWED,
+					 .time = hs_now_ms(), .commit_seq = hs_store_commit_seq(p->tenant.store)};
+	struct hs_err err = HS_ERR_INIT;
+	uint64_t seq;
+	hs_audit_lock(audit);
+	int rc = hs_audit_append(audit, &e, &seq, &err);
+	if (rc == 0)
+		hs_heads_count(p->tenant.heads, seq);
+	hs_audit_unlock(audit);
+	if (rc < 0) /* a seal is not held up by a log that is full */
+		hs_log_err(actions[what], &err);
+	return 0;
+}
+
 static void stop(struct process *p)
 {
 	if (p->stopping)
@@ -370,7 +401,7 @@ int main(int argc, char **argv)
 {
 	static struct process p = {.waiting_web = -1, .tenant = {.dir = -1, .blobs = -1, .owner_lock = -1}};
 	static const struct hs_child_events events = {
-		.channel = on_channel, .connection = on_connection, .status = on_status, .shutdown = on_shutdown};
+		.channel = on_channel, .connection = on_connection, .status = on_status, .shutdown = on_shutdown, .frame = on_frame};
 	struct hs_err err = HS_ERR_INIT;
 	if (hs_child_arguments(&argc, &argv, &err) < 0) {
 		hs_log_err("start", &err);

@@ -22,6 +22,7 @@
 #include "crypto/key.h"
 #include "crypto/keyring.h"
 #include "crypto/token.h"
+#include "daemon/tenant/denials.h"
 #include "daemon/tenant/worker.h"
 #include "policy/audit.h"
 #include "policy/head.h"
@@ -95,6 +96,7 @@ struct hs_tenant {
 	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];
 	unsigned uploads;
 	size_t body_bytes;
+	struct hs_denials denials;
 	bool disk_low; /* atomic: hs_tenant_room said no last time */
 };
 
