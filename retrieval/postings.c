@@ -50,7 +50,8 @@ static int field_alloc(struct hs_field_postings *f, uint32_t n_terms, uint32_t n
 
 static uint64_t field_bytes(const struct hs_field_postings *f)
 {
-	return 8ull * (f->n_terms / FENCE_EVERY + 1ull) + 8ull * (f->n_terms + 1ull) + 8ull * (f->n_groups + 1ull) + 2ull * f->n_postings + f->term_at[f->n_terms];
+	return 8ull * (f->n_terms / FENCE_EVERY + 1ull) + 8ull * (f->n_terms + 1ull) + 8ull * (f->n_groups + 1ull) +
+	       2ull * f->n_postings + f->term_at[f->n_terms];
 }
 
 static void count_bytes(struct hs_segment *s)

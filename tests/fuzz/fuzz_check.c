@@ -1,4 +1,7 @@
-/* The check of an answer: question, sentence and passages are anyone's text; the cited range must be whole characters of a passage. */
+/*
+ * The check of an answer: question, sentence and passages are anyone's text; the cited range must be whole characters of a
+ * passage.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -293,7 +293,8 @@ static void test_broken_rules_are_protocol_errors(void **state)
 	assert_int_equal(client_protocol, -EPROTO);
 	client_protocol = 0;
 	HS_BUF_AUTO smuggled = HS_BUF_INIT; /* a header with a line break: refused, and nothing was begun */
-	const struct hs_msg_http_response split = {.status = 200, .n_headers = 1, .headers = {{hs_slice_str("X"), hs_slice_str("a\r\nB: c")}}};
+	const struct hs_msg_http_response split = {
+		.status = 200, .n_headers = 1, .headers = {{hs_slice_str("X"), hs_slice_str("a\r\nB: c")}}};
 	assert_int_equal(hs_put_http_response(&smuggled, &split), 0);
 	send_raw(tenant, HS_MSG_HTTP_RESPONSE, 1, 0, smuggled.data, smuggled.len);
 	assert_int_equal(client_protocol, -EPROTO);

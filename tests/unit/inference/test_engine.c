@@ -190,7 +190,8 @@ static void check_together(struct hs_model *m)
 	for (uint32_t i = 0; i < 20; i++)
 		ids[i] = (hs_tok_id)(i * 11 % 37);
 	for (int i = 0; i < N; i++)
-		together[i] = (struct hs_step){.sequence = filled(m, room[i], i, before[i]), .ids = ids + i, .n = tokens[i], .n_logits = logits[i]};
+		together[i] = (struct hs_step){
+		    .sequence = filled(m, room[i], i, before[i]), .ids = ids + i, .n = tokens[i], .n_logits = logits[i]};
 	together[2].ids = ids;
 	assert_int_equal(hs_forward(together, N, NULL, NULL), 0);
 	for (int i = 0; i < N; i++) {
@@ -243,7 +244,8 @@ static void test_steps_are_refused(void **state)
 {
 	struct hs_model *m = load_tiny(TINY_F32, false, 0), *other = load_tiny(TINY_F32, false, 0);
 	static const hs_tok_id ids[70] = {0};
-	struct hs_sequence *a = filled(m, 100, 0, 4), *b = filled(m, 100, 0, 4), *c = filled(other, 100, 0, 4), *small = filled(m, 5, 0, 4);
+	struct hs_sequence *a = filled(m, 100, 0, 4), *b = filled(m, 100, 0, 4), *c = filled(other, 100, 0, 4),
+			   *small = filled(m, 5, 0, 4);
 	const struct {
 		struct hs_step steps[2];
 		int rc;
