@@ -17,13 +17,16 @@ struct request {
 	bool cancelled, gone_ahead; /* gone_ahead: GO came */
 };
 
+#define HS_INFER_WIPES_MAX 8 /* of one tenant that wait; beyond it one is refused as busy */
+
 struct client { /* a channel; after it is gone, what its jobs still point to */
 	struct client *next;
 	struct hs_infer *infer;
 	struct hs_channel *channel;
 	struct hs_sched_tenant tenant;
 	struct request *requests;
-	uint64_t wipe; /* a WIPE that waits for the requests' end; 0: none */
+	uint64_t wipes[HS_INFER_WIPES_MAX]; /* WIPEs that wait for the requests' end */
+	size_t n_wipes;
 	bool wants_models;
 	bool closing;
 };
@@ -34,6 +37,7 @@ struct hs_infer {
 	struct hs_compute *compute;
 	struct client *clients;
 	size_t n_clients, n_requests;
+	uint64_t n_wiped;
 	uint64_t n_generated, n_cancelled; /* ended so far: answers to their end; requests that were cancelled, of any kind */
 	bool loaded;
 };
@@ -126,6 +130,22 @@ static void tell_end(struct request *r, int rc)
 	}
 }
 
+/* A wipe waits for what it cancelled, and not for what came after it. */
+static bool any_cancelled(const struct client *k)
+{
+	const struct request *r = k->requests;
+	while (r && !r->cancelled)
+		r = r->next;
+	return r;
+}
+
+static int tell_wiped(struct client *k, uint64_t id)
+{
+	hs_compute_forget(k->infer->compute, &k->tenant);
+	k->infer->n_wiped++;
+	return hs_channel_send(k->channel, HS_MSG_WIPED, id, 0, NULL, 0);
+}
+
 static void on_ended(struct hs_infer_job *job, int rc)
 {
 	struct request *r = job->owner;
@@ -141,10 +161,10 @@ static void on_ended(struct hs_infer_job *job, int rc)
 	k->infer->n_generated += !r->cancelled && rc == 0 && !job->embeds;
 	hs_infer_job_destroy(job);
 	free(r);
-	if (k->wipe && !k->requests && k->channel) {
-		hs_compute_forget(k->infer->compute, &k->tenant);
-		(void)hs_channel_send(k->channel, HS_MSG_WIPED, k->wipe, 0, NULL, 0); /* what cannot be sent ends the channel */
-		k->wipe = 0;
+	if (k->n_wipes > 0 && !any_cancelled(k)) {
+		for (size_t i = 0; i < k->n_wipes && k->channel; i++)
+			(void)tell_wiped(k, k->wipes[i]); /* what cannot be sent ends the channel */
+		k->n_wipes = 0;
 	}
 	release_client(k);
 }
@@ -344,13 +364,17 @@ static int take_go(struct client *k, uint64_t id)
 
 static int take_wipe(struct client *k, uint64_t id)
 {
-	if (k->wipe || id == 0)
+	if (id == 0)
 		return -EPROTO;
-	if (!k->requests) {
-		hs_compute_forget(k->infer->compute, &k->tenant);
-		return hs_channel_send(k->channel, HS_MSG_WIPED, id, 0, NULL, 0);
+	if (k->n_wipes == HS_INFER_WIPES_MAX) {
+		struct hs_err err = HS_ERR_INIT;
+		(void)hs_fail(&err, EBUSY, "model.wiping", HS_N_("The service is busy. Try again shortly."), "wipe");
+		fail(k, id, &err);
+		return 0;
 	}
-	k->wipe = id;
+	if (!k->requests)
+		return tell_wiped(k, id);
+	k->wipes[k->n_wipes++] = id;
 	cancel_all(k);
 	return 0;
 }
@@ -463,7 +487,7 @@ void hs_infer_destroy(struct hs_infer *s)
 
 int hs_infer_status(const struct hs_infer *s, struct hs_buf *out)
 {
-	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu",
+	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu,\"wiped\":%llu",
 			     s->loaded ? "true" : "false", s->n_clients, s->n_requests, (unsigned long long)s->n_generated,
-			     (unsigned long long)s->n_cancelled);
+			     (unsigned long long)s->n_cancelled, (unsigned long long)s->n_wiped);
 }

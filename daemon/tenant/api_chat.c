@@ -568,6 +568,13 @@ int hs_api_chat(struct hs_exchange *x)
 	}
 	const char *model = hs_infer_client_models(x->tenant->infer)->generator;
 	model = *model ? model : "hisho-extract";
+	if (*c->request.model && strcmp(c->request.model, "hisho") != 0 && strcmp(c->request.model, model) != 0) {
+		(void)hs_fail(&x->err, ENOENT, "model_not_found", HS_N_("There is no such model here. Use hisho, or what /v1/models lists."),
+			      "%.64s", c->request.model);
+		hs_chat_request_finish(&c->request);
+		free(c);
+		return -ENOENT;
+	}
 	c->model = hs_arena_strndup(x->arena, model, strlen(model));
 	c->kept = hs_kept_of(&c->request);
 	if (*c->kept.conversation.s && being_answered(x, &c->kept.conversation)) {

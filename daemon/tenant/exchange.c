@@ -6,8 +6,10 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "daemon/child.h"
 #include "daemon/tenant/chat_events.h"
 #include "daemon/tenant/heads.h"
+#include "daemon/tenant/infer_client.h"
 #include "policy/witness.h"
 
 struct hs_exchange *hs_exchange_create(struct hs_tenant *t, const struct hs_transport *transport, void *transport_ctx)
@@ -404,12 +406,39 @@ static void touch_session(struct hs_exchange *x)
 		free(touch);
 }
 
+static void wiped(void *ctx, int rc)
+{
+	int64_t *asked = ctx;
+	if (rc < 0 || hs_now_ms() - *asked > HS_WIPE_MS)
+		hs_log("hisho-infer forgot late, or was away: %s, after %lld ms", strerror(-rc), (long long)(hs_now_ms() - *asked));
+	free(asked);
+}
+
+/*
+ * Committed: what answers were made of before is forgotten, answers that are being made end. Keys and values of prompts are kept
+ * under what their asker could see, so that nobody waits for this.
+ */
+static void after_write(struct hs_exchange *x, int rc)
+{
+	bool checked_only = x->audited && strcmp(x->entry.action, "policy.check") == 0;
+	int64_t *asked = rc == 0 && x->route->revokes && !checked_only ? malloc(sizeof *asked) : NULL;
+	if (asked) {
+		*asked = hs_now_ms();
+		int told = hs_infer_wipe(x->tenant->infer, wiped, asked);
+		if (told < 0 && told != -ENOTCONN) /* no infer: nothing is kept */
+			hs_log("hisho-infer was not told to forget: %s", strerror(-told));
+		if (told < 0)
+			free(asked);
+	}
+	hs_exchange_answer(x, rc);
+}
+
 static void after_gate(struct hs_exchange *x, int rc)
 {
 	if (rc == 0 && x->who.touch)
 		touch_session(x);
 	if (rc == 0 && !x->gone && x->route->write)
-		rc = hs_exchange_on_writer(x, run_route_write, hs_exchange_answer);
+		rc = hs_exchange_on_writer(x, run_route_write, after_write);
 	else if (rc == 0 && !x->gone && x->route->start)
 		rc = x->route->start(x);
 	else if (rc == 0 && x->audited)

@@ -38,6 +38,7 @@ struct hs_route {
 	enum hs_gate_kind gate;
 	uint32_t scope;            /* enum hs_scope */
 	bool grant;                /* resolve a grant: x->grant is there */
+	bool revokes;              /* may take rights away: infer forgets what it keeps of this tenant */
 	size_t body_max;           /* 0: HS_EXCHANGE_BODY_MAX */
 
 	/* Exactly one: on a reader; on a reader, then on the writer inside one transaction; or from the loop, asynchronous. */

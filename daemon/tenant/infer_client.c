@@ -76,6 +76,25 @@ static void lose_all(struct hs_infer_client *c)
 		c->changed(c->ctx);
 }
 
+/* A wipe has cancelled whatever was asked before it, and infer says no more of that. */
+static void end_before(struct hs_infer_client *c, uint64_t wipe)
+{
+	for (struct request **at = &c->requests; *at;) {
+		struct hs_err err = HS_ERR_INIT;
+		int rc = (*at)->kind == GENERATE
+			     ? hs_fail(&err, ESTALE, "policy.changed", HS_N_("What may be read has changed meanwhile. Ask again."), "%s", c->tenant)
+			     : hs_fail(&err, ECONNRESET, "model.lost", HS_N_("The inference process was restarted. Ask again."), "%s", c->tenant);
+		if ((*at)->id < wipe) {
+			end_request(unlink_request(c, at), rc, &err);
+			at = &c->requests; /* whoever was told may have asked anew */
+		} else {
+			at = &(*at)->next;
+		}
+	}
+	if (c->changed)
+		c->changed(c->ctx); /* passages are asked for again */
+}
+
 static void on_gone(void *ctx, const struct hs_err *why)
 {
 	struct hs_infer_client *c = ctx;
@@ -195,7 +214,9 @@ static int take_answer(struct hs_infer_client *c, const struct hs_frame *f)
 		return 0;
 	}
 	if (r->kind == WIPE && f->type == HS_MSG_WIPED) {
+		uint64_t wipe = r->id;
 		end_request(unlink_request(c, at), 0, NULL);
+		end_before(c, wipe);
 		return 0;
 	}
 	return -EPROTO;

@@ -10,6 +10,7 @@
 
 #include "daemon/messages.h"
 
+#define HS_WIPE_MS 2000         /* infer acknowledges a wipe within */
 #define HS_INFER_WAITING_MAX 64 /* requests of this tenant that infer has not answered */
 
 struct hs_infer_client;
@@ -50,7 +51,10 @@ int hs_infer_go(struct hs_infer_client *c, uint64_t request) HS_MUST_CHECK;
 /* No callback comes after it. Unknown ids are ignored: the request may just have ended. */
 void hs_infer_cancel(struct hs_infer_client *c, uint64_t request);
 
-/* Forget what this tenant left in infer (seal, revocation); done is called with 0 or the reason why it is not known. */
+/*
+ * Forget what this tenant left in infer (revocation; a seal closes the channel, which does the same). Requests made before it end:
+ * generations with -ESTALE "policy.changed". done is called with 0 or the reason why it is not known.
+ */
 int hs_infer_wipe(struct hs_infer_client *c, void (*done)(void *ctx, int rc), void *ctx) HS_MUST_CHECK;
 
 #endif

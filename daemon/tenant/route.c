@@ -26,7 +26,7 @@ const struct hs_route hs_routes[] = {
 
 	{"GET", "/v1/admin/users", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_users},
 	{"POST", "/v1/admin/users", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_user_add},
-	{"POST", "/v1/admin/users/{}/suspend", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_user_suspend},
+	{"POST", "/v1/admin/users/{}/suspend", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .revokes = true, .write = hs_api_user_suspend},
 	{"POST", "/v1/admin/users/{}/restore", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_user_restore},
 	{"GET", "/v1/admin/tokens", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_tokens},
 	{"POST", "/v1/admin/tokens", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_token_add},
@@ -36,7 +36,7 @@ const struct hs_route hs_routes[] = {
 	{"POST", "/v1/admin/senders", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_sender_add},
 	{"DELETE", "/v1/admin/senders/{}", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_sender_revoke},
 	{"GET", "/v1/admin/policy", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_policy},
-	{"POST", "/v1/admin/policy", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_policy_apply},
+	{"POST", "/v1/admin/policy", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .revokes = true, .write = hs_api_policy_apply},
 	{"GET", "/v1/admin/explain", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_explain},
 	{"GET", "/v1/admin/documents", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_admin_documents},
 	{"GET", "/v1/admin/feedback", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_feedback_list},

@@ -2,7 +2,7 @@
 """Goal: hisho-infer, spoken to as hishod and a tenant would: it loads the small models, embeds, tells what it keeps before it
 answers, waits for GO, embeds a question in the middle of a prefill, and forgets on request.
 
-Skips (77) without the 0.5B model and the imported embedder in $HISHO_MODELS.
+Skips (77) without the 0.5B model and e5-small in $HISHO_MODELS or the cache.
 """
 import array
 import os
@@ -11,12 +11,15 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
+
+from appliance import find_model
 
 HEADER = struct.Struct("<IIHHHHQqII")
 HELLO, CANCEL, ERROR, CHANNEL, READY = 1, 2, 4, 16, 17
 MODELS, MODELS_REPLY, EMBED, VECTORS, GENERATE, KEPT, GO, TEXT, DONE, WIPE, WIPED = range(80, 91)
 KEEPER, TENANT = 1, 4
-CHAT, EMBEDDER = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "multilingual-e5-small-q4_0.gguf"
+CHAT, EMBEDDER = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "e5-small-q4.bin"
 
 
 def send(sock, kind, request=0, payload=b"", fds=()):
@@ -97,13 +100,22 @@ def converse(tenant):
 
 
 def main():
-    models = os.environ.get("HISHO_MODELS", "")
-    program = os.path.join(os.environ["HISHO_BUILD"], "daemon/infer/hisho-infer")
-    if not all(os.path.exists(os.path.join(models, name)) for name in (CHAT, EMBEDDER)):
-        print(f"no {CHAT} and {EMBEDDER} in $HISHO_MODELS")
+    chat, embedder = find_model(CHAT), find_model(EMBEDDER)
+    if not chat or not embedder:
+        print(f"no {CHAT} and {EMBEDDER} in $HISHO_MODELS or the cache")
         return 77
+    with tempfile.TemporaryDirectory(prefix="hisho-infer-") as models:
+        os.symlink(chat, os.path.join(models, CHAT))
+        imported = os.path.join(models, "embedder.gguf")
+        subprocess.run([os.path.join(os.environ["HISHO_BUILD"], "cli/hisho"), "model", "import", embedder, imported], check=True,
+                       stdout=subprocess.DEVNULL)
+        return serve(models)
+
+
+def serve(models):
+    program = os.path.join(os.environ["HISHO_BUILD"], "daemon/infer/hisho-infer")
     control, theirs = pair()
-    arguments = [program, "--models", models, "--generator", CHAT, "--embedder", EMBEDDER]
+    arguments = [program, "--models", models, "--generator", CHAT, "--embedder", "embedder.gguf"]
     child = subprocess.Popen(arguments, pass_fds=(3,), preexec_fn=lambda: os.dup2(theirs.fileno(), 3), env={"LANG": "C"})
     theirs.close()
     send(control, HELLO, 0, hello(KEEPER))

@@ -39,6 +39,12 @@ try:
 except openai.BadRequestError as e:
     assert e.code == "request.unsupported_parameter", e.code
 try:
+    client.chat.completions.create(model="gpt-4o", messages=messages)
+    raise SystemExit("another model's name was taken")
+except openai.NotFoundError as e:
+    assert e.code == "model_not_found", e.code
+client.chat.completions.create(model="hisho", messages=messages)
+try:
     openai.OpenAI(base_url=os.environ["URL"] + "/v1", api_key="hsk_wrong", max_retries=0).models.list()
     raise SystemExit("a wrong key was taken")
 except openai.AuthenticationError:
