@@ -145,10 +145,6 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		hs_responder_answer(r, k->serving ? 200 : 503, "text/plain", k->serving ? "ok\n" : "starting\n", k->serving ? 3 : 9);
 		return NULL;
 	}
-	if (get && hs_slice_is(path, "/metrics")) {
-		hs_status_metrics(k, r);
-		return NULL;
-	}
 	if (get && hs_slice_is(path, "/v1/tenants")) {
 		reply_tenants(k, r);
 		return NULL;
@@ -166,7 +162,8 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		return NULL;
 	}
 	bool add = post && hs_slice_is(path, "/v1/tenants"), status = get && hs_slice_is(path, "/v1/status");
-	bool known = add || status || (post && path.len > 12 && memcmp(path.s, "/v1/tenants/", 12) == 0);
+	bool metrics = get && hs_slice_is(path, "/metrics");
+	bool known = add || status || metrics || (post && path.len > 12 && memcmp(path.s, "/v1/tenants/", 12) == 0);
 	if (!known || (add && !q->head.has_body)) {
 		refuse(r, known ? 400 : 404, known ? EINVAL : ENOENT, known ? "request.json" : "request.route",
 		       known ? HS_N_("The body must be one JSON object in UTF-8.") : HS_N_("There is nothing at this address."), path);
@@ -182,6 +179,8 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 				 .uid = q->uid, .ended = &ended};
 	if (status)
 		hs_status_ask(k, &kept->inner);
+	else if (metrics)
+		hs_status_metrics(k, &kept->inner);
 	else if (!add && !route_seal(k, path, q->uid, &kept->inner))
 		refuse(&kept->inner, 404, ENOENT, "request.route", HS_N_("There is nothing at this address."), path);
 	if (ended)

@@ -150,7 +150,7 @@ void hs_tenants_free(struct keeper *k);
 void hs_status_ask(struct keeper *k, struct hs_responder *r); /* fresh, from every process */
 void hs_status_reply(struct proc *p, const struct hs_frame *f);
 void hs_status_forget_waiter(struct keeper *k, struct hs_responder *r);
-void hs_status_metrics(struct keeper *k, struct hs_responder *r);
+void hs_status_metrics(struct keeper *k, struct hs_responder *r); /* as fresh */
 void hs_status_free(struct keeper *k);
 
 /* admin.c */

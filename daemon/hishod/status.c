@@ -9,6 +9,7 @@ struct status_wait {
 	struct status_wait *next;
 	struct keeper *keeper;
 	struct hs_responder *responder; /* NULL: its client went away */
+	void (*reply)(struct keeper *k, struct hs_responder *r);
 	uint64_t round;
 	uv_timer_t timer;
 };
@@ -101,7 +102,7 @@ static void finish(struct status_wait *w)
 		at = &(*at)->next;
 	*at = w->next;
 	if (w->responder)
-		hs_admin_reply(w->responder, 200, build(w->keeper));
+		w->reply(w->keeper, w->responder);
 	uv_close((uv_handle_t *)&w->timer, free_wait);
 }
 
@@ -119,15 +120,17 @@ static bool all_told(const struct keeper *k, uint64_t round)
 	return true;
 }
 
-void hs_status_ask(struct keeper *k, struct hs_responder *r)
+/* What every process says now, or what it said before where it does not answer in time. */
+static void ask(struct keeper *k, struct hs_responder *r, void (*reply)(struct keeper *k, struct hs_responder *r))
 {
 	struct status_wait *w = calloc(1, sizeof *w);
 	if (!w) {
-		hs_admin_reply(r, 200, build(k)); /* what was told before */
+		reply(k, r); /* what was told before */
 		return;
 	}
 	w->keeper = k;
 	w->responder = r;
+	w->reply = reply;
 	w->round = ++k->status_round;
 	w->timer.data = w;
 	(void)uv_timer_init(&k->loop, &w->timer);                              /* cannot fail */
@@ -175,8 +178,47 @@ void hs_status_free(struct keeper *k)
 	}
 }
 
-/* Prometheus text: numbers only, one series a process. */
-void hs_status_metrics(struct keeper *k, struct hs_responder *r)
+/* --- metrics: Prometheus' text, numbers only --- */
+
+static const struct series {
+	const char *name, *type, *help, *key, *less; /* less: subtracted, or NULL */
+} tenant_series[] = {
+	{"hisho_documents", "gauge", "Documents that are filed.", "documents", NULL},
+	{"hisho_passages", "gauge", "Passages in the index.", "chunks", NULL},
+	{"hisho_vectors_behind", "gauge", "Passages that have no vector yet, where there is an embedding model.", "chunks", "vectors"},
+	{"hisho_jobs_waiting", "gauge", "Submissions that wait to be filed or are being filed.", "waiting_jobs", NULL},
+	{"hisho_jobs_failed", "gauge", "Submissions that could not be filed.", "failed_jobs", NULL},
+	{"hisho_disk_free_bytes", "gauge", "Room on the disk when something was last taken in.", "disk_free", NULL},
+	{"hisho_questions_total", "counter", "Questions, however they ended.", "questions", NULL},
+	{"hisho_not_found_total", "counter", "Questions that the documents do not answer.", "not_found", NULL},
+	{"hisho_answers_failed_total", "counter", "Answers that ended with an error or without their client.", "failed_answers", NULL},
+	{"hisho_denied_total", "counter", "Refused: credentials, rights, documents.", "denied", NULL},
+	{"hisho_prompt_tokens_total", "counter", "Tokens of prompts.", "prompt_tokens", NULL},
+	{"hisho_answer_tokens_total", "counter", "Tokens that the model wrote.", "answer_tokens", NULL},
+};
+
+static json_int_t number(const struct proc *p, const char *key)
+{
+	return json_integer_value(json_object_get(p->status, key)); /* 0 where it is not told */
+}
+
+static int put_tenants(struct hs_buf *b, const struct keeper *k, const struct series *s)
+{
+	int rc = hs_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", s->name, s->help, s->name, s->type);
+	for (const struct proc *p = k->procs; p && rc == 0; p = p->next) {
+		if (!p->tenant || p->state != PROC_READY || !json_object_get(p->status, s->key))
+			continue;
+		json_int_t value = number(p, s->key);
+		if (s->less) {
+			const char *embedder = json_string_value(json_object_get(p->status, "embedder"));
+			value = embedder && *embedder ? value - number(p, s->less) : 0;
+		}
+		rc = hs_buf_printf(b, "%s{tenant=\"%s\"} %lld\n", s->name, p->tenant->name, (long long)value);
+	}
+	return rc;
+}
+
+static void reply_metrics(struct keeper *k, struct hs_responder *r)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	int rc = hs_buf_append_str(&b, "# HELP hisho_process_up Whether the process serves.\n# TYPE hisho_process_up gauge\n");
@@ -190,8 +232,25 @@ void hs_status_metrics(struct keeper *k, struct hs_responder *r)
 	for (struct proc *p = k->procs; p && rc == 0; p = p->next)
 		rc = hs_buf_printf(&b, "hisho_process_restarts_total{program=\"%s\",tenant=\"%s\"} %u\n", p->program,
 				   p->tenant ? p->tenant->name : "", p->restarts);
+	for (size_t i = 0; i < HS_ARRAY_LEN(tenant_series) && rc == 0; i++)
+		rc = put_tenants(&b, k, &tenant_series[i]);
 	if (rc == 0)
 		hs_responder_answer(r, 200, "text/plain; version=0.0.4", b.data, b.len);
 	else
 		hs_admin_reply(r, 500, NULL);
+}
+
+static void reply_status(struct keeper *k, struct hs_responder *r)
+{
+	hs_admin_reply(r, 200, build(k));
+}
+
+void hs_status_ask(struct keeper *k, struct hs_responder *r)
+{
+	ask(k, r, reply_status);
+}
+
+void hs_status_metrics(struct keeper *k, struct hs_responder *r)
+{
+	ask(k, r, reply_metrics);
 }

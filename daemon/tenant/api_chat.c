@@ -119,10 +119,20 @@ static void flush_events(struct chat *c, int rc, bool last)
 
 /* --- the end --- */
 
+static void count(struct hs_tenant_counts *n, const struct chat *c)
+{
+	n->questions++;
+	n->failed += c->failed.num != 0;
+	n->not_found += !c->failed.num && c->answer.outcome == HS_OUTCOME_NOT_FOUND;
+	n->prompt_tokens += c->counts.prompt_tokens;
+	n->answer_tokens += c->counts.answer_tokens;
+}
+
 static void finish_answer(struct chat *c)
 {
 	struct hs_exchange *x = c->x;
 	const struct hs_answer *a = &c->answer;
+	count(&x->tenant->counts, c);
 	const struct hs_chat_head head = head_of(c);
 	const struct hs_chat_usage usage = {c->counts.prompt_tokens, c->counts.answer_tokens};
 	const char *reason = c->counts.reason == HS_DONE_LENGTH ? "length" : "stop";

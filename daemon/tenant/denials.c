@@ -76,7 +76,10 @@ void hs_denials_record(struct hs_exchange *x)
 {
 	struct hs_tenant *t = x->tenant;
 	uint64_t skipped;
-	if (!is_denial(x) || !t->recorder || !hs_denials_take(&t->denials, hs_now_ms(), &skipped))
+	if (!is_denial(x))
+		return;
+	t->counts.denied++;
+	if (!t->recorder || !hs_denials_take(&t->denials, hs_now_ms(), &skipped))
 		return;
 	struct denial *n = calloc(1, sizeof *n);
 	if (!n)

@@ -181,6 +181,8 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 	if (rc == 0)
 		rc = open_audit(t, err);
 	if (rc == 0)
+		hs_ignore(hs_tenant_room(t, 0, NULL)); /* for the status: whoever takes something in asks again */
+	if (rc == 0)
 		rc = start_workers(t, err);
 	if (rc < 0) {
 		(void)hs_fail_errno(err, rc, "tenant.open", t->name);
@@ -232,6 +234,7 @@ int hs_tenant_room(struct hs_tenant *t, uint64_t bytes, struct hs_err *err)
 	if (fstatvfs(t->dir, &st) < 0)
 		return hs_fail_errno(err, -errno, "tenant.folder", t->path);
 	uint64_t there = (uint64_t)st.f_bavail * st.f_frsize, needed = HS_TENANT_FREE_FLOOR + bytes;
+	__atomic_store_n(&t->disk_free, there, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->disk_low, there < HS_TENANT_FREE_FLOOR, __ATOMIC_RELAXED);
 	if (there >= needed)
 		return 0;
@@ -245,13 +248,25 @@ json_t *hs_tenant_status(struct hs_tenant *t)
 	struct hs_store_progress p;
 	hs_store_progress(t->store, &p);
 	const struct hs_infer_models *m = hs_infer_client_models(t->infer);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s}", "id", t->id.s, "name",
+	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s}", "id", t->id.s, "name",
 			 t->name, "tag", t->tag, "recipient", t->recipient, "documents", (json_int_t)p.documents, "chunks",
 			 (json_int_t)p.chunks, "vectors", (json_int_t)p.vectors, "index_bytes", (json_int_t)p.memory, "dirty",
 			 (json_int_t)p.dirty, "waiting_jobs", (json_int_t)hs_intake_open(t->intake), "failed_jobs",
 			 (json_int_t)hs_intake_failed(t->intake), "waiting_reads", (json_int_t)hs_worker_waiting(t->readers),
 			 "waiting_writes", (json_int_t)hs_worker_waiting(t->writer), "disk_low",
 			 (int)__atomic_load_n(&t->disk_low, __ATOMIC_RELAXED), "generator", m->generator, "embedder", m->embedder);
+	const struct hs_tenant_counts *n = &t->counts;
+	json_t *counts = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "questions", (json_int_t)n->questions, "not_found",
+				   (json_int_t)n->not_found, "failed_answers", (json_int_t)n->failed, "denied", (json_int_t)n->denied,
+				   "prompt_tokens", (json_int_t)n->prompt_tokens, "answer_tokens", (json_int_t)n->answer_tokens,
+				   "disk_free", (json_int_t)__atomic_load_n(&t->disk_free, __ATOMIC_RELAXED));
+	bool whole = status && counts && json_object_update(status, counts) == 0;
+	json_decref(counts);
+	if (!whole) {
+		json_decref(status);
+		return NULL;
+	}
+	return status;
 }
 
 char *hs_tenant_credential_format(const struct hs_tenant *t, struct hs_arena *arena, const struct hs_credential *c)

@@ -62,6 +62,13 @@ struct hs_write_context {
 	struct hs_tenant *tenant;
 };
 
+/* Since the start; for /metrics. */
+struct hs_tenant_counts {
+	uint64_t questions, not_found, failed; /* failed: ended with an error, or its client left */
+	uint64_t denied;                       /* as in denials.h, written or not */
+	uint64_t prompt_tokens, answer_tokens;
+};
+
 struct hs_tenant {
 	uv_loop_t *loop;
 	struct hs_id id;
@@ -97,7 +104,9 @@ struct hs_tenant {
 	unsigned uploads;
 	size_t body_bytes;
 	struct hs_denials denials;
+	struct hs_tenant_counts counts;
 	bool disk_low; /* atomic: hs_tenant_room said no last time */
+	uint64_t disk_free; /* atomic: bytes that it last saw */
 };
 
 /*
