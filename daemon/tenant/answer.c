@@ -15,6 +15,9 @@
 #define BUDGET_MOST 4000
 #define BUDGET_UNKNOWN 300
 
+/* A quote is of the best passage, unless another's sentence is worth so much more that the best passage's is beside the question. */
+#define BEST_PASSAGE_WORTH 0.5f
+
 /* A second quote must be nearly as good as the first. */
 #define SECOND_QUOTE_WORTH 0.9f
 
@@ -202,14 +205,21 @@ int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence)
 	const struct hs_evidence_sentence *best[HS_ANSWER_QUOTES_MAX] = {NULL};
 	if (!a->quotable)
 		return 0;
+	const struct hs_evidence_sentence *first = NULL; /* of the best passage, which stands first */
 	for (size_t i = 0; i < evidence->count; i++) {
 		const struct hs_evidence_sentence *s = &evidence->items[i];
+		if (s->hit == evidence->items[0].hit && (!first || s->worth > first->worth))
+			first = s;
 		if (!best[0] || s->worth > best[0]->worth) {
 			best[1] = best[0];
 			best[0] = s;
 		} else if (!best[1] || s->worth > best[1]->worth) {
 			best[1] = s;
 		}
+	}
+	if (first && first != best[0] && first->worth >= BEST_PASSAGE_WORTH * best[0]->worth) {
+		best[0] = first;
+		best[1] = NULL; /* what is worth more beside it is about something else */
 	}
 	for (size_t i = 0; i < HS_ANSWER_QUOTES_MAX && best[i]; i++) {
 		if (i > 0 && best[i]->worth < SECOND_QUOTE_WORTH * best[0]->worth)

@@ -141,6 +141,34 @@ static void test_without_a_model_the_best_sentence_is_quoted(void **state)
 	end(&f);
 }
 
+static void test_the_best_passage_is_quoted_before_a_sentence_that_is_worth_more(void **state)
+{
+	static const char right[] = "流水と石けんで5分以上洗う。", other[] = "別の場合は流水と石けんで30秒以上洗う。";
+	struct hs_hit hits[] = {{.document.s = "doc_r", .version.s = "ver_r", .end = sizeof right - 1, .title = "針刺し", .context = "",
+				 .text = right, .text_len = sizeof right - 1},
+				{.document.s = "doc_o", .version.s = "ver_o", .end = sizeof other - 1, .title = "手指衛生", .context = "",
+				 .text = other, .text_len = sizeof other - 1}};
+	struct hs_results found = {.hits = hits, .count = 2, .signals = {.coverage = 1, .dense_best = 0.95f}};
+	const struct {
+		float worth; /* of the best passage's sentence; the other's is 1 */
+		const char *said;
+	} cases[] = {{0.6f, "流水と石けんで5分以上洗う。[1]"}, {0.3f, "別の場合は流水と石けんで30秒以上洗う。[2]"}};
+	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++) {
+		struct hs_evidence_sentence chosen[] = {
+			{.hit = 0, .end = sizeof right - 1, .text = right, .worth = cases[i].worth},
+			{.hit = 1, .end = sizeof other - 1, .text = other, .worth = 1}};
+		struct hs_evidence both = {.items = chosen, .count = 2};
+		struct fixture f = {.arena = hs_arena_create(1 << 22)};
+		const struct hs_cited *citation;
+		assert_int_equal(hs_answer_begin(&f.answer, f.arena, "針刺しのとき何分洗うか", &found, &both), 0);
+		f.answer.quotable = true;
+		assert_int_equal(hs_answer_quote(&f.answer, &both), 0);
+		assert_string_equal(step(&f, true, &citation), cases[i].said);
+		assert_false(hs_answer_next(&f.answer, true));
+		end(&f);
+	}
+}
+
 static void test_rows_of_a_table_are_read_out_under_their_header(void **state)
 {
 	static const char table[] = "役職\t日当\t宿泊料\n一般社員\t2,500円\t12,500円";
@@ -235,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_what_the_evidence_does_not_say_is_not_released),
 		cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
 		cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
+		cmocka_unit_test(test_the_best_passage_is_quoted_before_a_sentence_that_is_worth_more),
 		cmocka_unit_test(test_rows_of_a_table_are_read_out_under_their_header),
 		cmocka_unit_test(test_a_header_that_lost_its_empty_first_cell_names_the_others),
 		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
