@@ -1,4 +1,4 @@
-/* hisho tenant add|list|seal|unseal: the tenants of this host. */
+/* hisho tenant add|list|info|seal|unseal|rebuild: the tenants of this host. */
 #include <errno.h>
 
 #include "cli/client.h"
@@ -9,6 +9,7 @@ static int tenant_list(struct hs_cli *cli, int argc, char **argv);
 static int tenant_info(struct hs_cli *cli, int argc, char **argv);
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv);
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
+static int tenant_rebuild(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb tenant_verbs[] = {
 	{"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
@@ -16,6 +17,7 @@ static const struct hs_verb tenant_verbs[] = {
 	{"tenant info", tenant_info, "", HS_N_("what a sender needs: id and public key of the tenant")},
 	{"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
 	{"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
+	{"tenant rebuild", tenant_rebuild, "NAME", HS_N_("index all texts anew, after another dictionary or version: a tenant that does not open")},
 };
 
 static int tenant_add(struct hs_cli *cli, int argc, char **argv)
@@ -72,7 +74,7 @@ static int tenant_info(struct hs_cli *cli, int argc, char **argv)
 	return HS_EXIT_OK;
 }
 
-static int seal_or_unseal(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
+static int post_act(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
 {
 	int first, rc;
 	if (!hs_cli_parse(cli, verb, NULL, 0, argc, argv, &first, &rc))
@@ -97,14 +99,19 @@ static int seal_or_unseal(struct hs_cli *cli, const struct hs_verb *verb, const 
 	return cli->json && reply.json ? hs_print_json(reply.json) : HS_EXIT_OK;
 }
 
+static int tenant_rebuild(struct hs_cli *cli, int argc, char **argv)
+{
+	return post_act(cli, &tenant_verbs[5], "rebuild", argc, argv);
+}
+
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv)
 {
-	return seal_or_unseal(cli, &tenant_verbs[3], "seal", argc, argv);
+	return post_act(cli, &tenant_verbs[3], "seal", argc, argv);
 }
 
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv)
 {
-	return seal_or_unseal(cli, &tenant_verbs[4], "unseal", argc, argv);
+	return post_act(cli, &tenant_verbs[4], "unseal", argc, argv);
 }
 
 static int run(struct hs_cli *cli, int argc, char **argv)
@@ -112,4 +119,4 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	return hs_cli_dispatch(cli, "tenant", tenant_verbs, HS_ARRAY_LEN(tenant_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal", HS_N_("make, list, close and open tenants")};
+const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal|rebuild", HS_N_("make, list, close and open tenants")};

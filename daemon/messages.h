@@ -98,7 +98,7 @@ enum hs_msg {
 	HS_MSG_WIPED = 90,        /* infer:  empty, within 2 s */
 };
 
-enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3 };
+enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3, HS_ACT_REBUILT = 4 };
 
 /* Limits of single fields, checked by the decoders. */
 #define HS_MSG_NAME_MAX 256

@@ -11,6 +11,7 @@
 #include "retrieval/schema.h"
 #include "text/normalize.h"
 
+static int load_meta(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
 static int load_extents(struct hs_store *s, struct hs_index *x, struct hs_err *err) HS_MUST_CHECK;
 static int load_chunks(struct hs_store *s, struct hs_index *x, struct hs_err *err) HS_MUST_CHECK;
 
@@ -63,7 +64,9 @@ static int rebuild(struct hs_store *s, const uint8_t *dict_hash, struct hs_err *
 	s->live = hs_index_create();
 	if (!s->live)
 		return -ENOMEM;
-	rc = load_extents(s, s->live, err);
+	rc = load_meta(s, err); /* the commit below counts on: the audit log knows how far it was */
+	if (rc == 0)
+		rc = load_extents(s, s->live, err);
 	if (rc == 0)
 		rc = load_chunks(s, s->live, err);
 	if (rc == 0)
@@ -114,8 +117,8 @@ int hs_store_check_generation(struct hs_store *s, struct hs_err *err)
 		return 0;
 	if (!s->options.rebuild)
 		return hs_fail(err, ESTALE, "index.generation",
-			       HS_N_("The index was made with another dictionary or normaliser: give the old dictionary, or have the "
-				     "index rebuilt."), "generation %lld", (long long)s->generation);
+			       HS_N_("The index was made with another dictionary or normaliser: give the old dictionary, or run "
+				     "hisho tenant rebuild."), "generation %lld", (long long)s->generation);
 	return rebuild(s, dict_hash, err);
 }
 

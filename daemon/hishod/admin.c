@@ -111,7 +111,7 @@ static void reply_tenants(struct keeper *k, struct hs_responder *r)
 	hs_admin_reply(r, 200, json_pack("{s:o}", "data", list));
 }
 
-/* "/v1/tenants/NAME/seal" and "/unseal". False where the path is another. */
+/* "/v1/tenants/NAME/seal", "/unseal", "/rebuild". False where the path is another. */
 static bool route_seal(struct keeper *k, struct hs_slice path, uid_t by, struct hs_responder *r)
 {
 	static const char prefix[] = "/v1/tenants/";
@@ -122,8 +122,8 @@ static bool route_seal(struct keeper *k, struct hs_slice path, uid_t by, struct 
 	if (!slash)
 		return false;
 	const struct hs_slice what = {slash, path.len - (size_t)(slash - path.s)};
-	bool seal = hs_slice_is(what, "/seal");
-	if (!seal && !hs_slice_is(what, "/unseal"))
+	bool seal = hs_slice_is(what, "/seal"), rebuild = hs_slice_is(what, "/rebuild");
+	if (!seal && !rebuild && !hs_slice_is(what, "/unseal"))
 		return false;
 	struct tenant *t = hs_tenants_find(k, name, (size_t)(slash - name));
 	if (!t)
@@ -131,6 +131,8 @@ static bool route_seal(struct keeper *k, struct hs_slice path, uid_t by, struct 
 		       (struct hs_slice){name, (size_t)(slash - name)});
 	else if (seal)
 		hs_tenants_seal(t, by, r);
+	else if (rebuild)
+		hs_tenants_rebuild(t, by, r);
 	else
 		hs_tenants_unseal(t, by, r);
 	return true;

@@ -77,6 +77,7 @@ struct tenant {
 	struct proc proc;
 	struct act acts[HS_ACTS_MAX]; /* oldest first */
 	size_t n_acts;
+	bool rebuild; /* its next start indexes anew where it must; until it serves */
 	struct hs_responder *sealing; /* waits for the process to end; or NULL */
 };
 
@@ -141,6 +142,7 @@ void hs_tenants_add(struct keeper *k, const char *name, uid_t by, struct hs_resp
 void hs_tenants_seal(struct tenant *t, uid_t by, struct hs_responder *r);
 void hs_tenants_sealed(struct tenant *t, struct hs_responder *r); /* the process of a tenant that is being sealed is over */
 void hs_tenants_unseal(struct tenant *t, uid_t by, struct hs_responder *r);
+void hs_tenants_rebuild(struct tenant *t, uid_t by, struct hs_responder *r);
 void hs_tenants_tell_acts(struct tenant *t); /* its process serves: it records them */
 void hs_tenants_lost_keyd(struct keeper *k);
 void hs_tenants_forget_waiter(struct keeper *k, struct hs_responder *r);

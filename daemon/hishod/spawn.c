@@ -78,6 +78,8 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 		add(a, "--state", k->state);
 		add(a, "--id", p->tenant->id.s);
 		add(a, "--name", p->tenant->name);
+		if (p->tenant->rebuild)
+			add(a, "--rebuild", "yes");
 		break;
 	case HS_PROCESS_INFER:
 		(void)snprintf(a->text[0], sizeof a->text[0], "%s/models", k->state); /* checked at the start */

@@ -95,7 +95,8 @@ static struct addition *take_addition(struct keeper *k, uint64_t request)
 /* To its process where it serves, else when it does; and to the journal in any case. */
 static void record(struct tenant *t, enum hs_act what, uid_t by)
 {
-	static const char *const names[] = {[HS_ACT_ADDED] = "added", [HS_ACT_SEALED] = "sealed", [HS_ACT_UNSEALED] = "unsealed"};
+	static const char *const names[] = {[HS_ACT_ADDED] = "added", [HS_ACT_SEALED] = "sealed", [HS_ACT_UNSEALED] = "unsealed",
+					   [HS_ACT_REBUILT] = "rebuilt"};
 	hs_log("tenant %s is %s by uid %lu", t->name, names[what], (unsigned long)by);
 	if (t->n_acts == HS_ACTS_MAX) /* its process never comes up: the journal has them */
 		memmove(t->acts, t->acts + 1, --t->n_acts * sizeof t->acts[0]);
@@ -113,6 +114,7 @@ void hs_tenants_tell_acts(struct tenant *t)
 	}
 	if (t->proc.control)
 		t->n_acts = 0;
+	t->rebuild = false; /* it serves */
 }
 
 static void take_added(struct keeper *k, const struct hs_frame *f)
@@ -283,6 +285,21 @@ void hs_tenants_unseal(struct tenant *t, uid_t by, struct hs_responder *r)
 	t->sealed = false;
 	hs_proc_start(&t->proc);
 	hs_admin_reply(r, 200, json_pack("{s:s, s:s}", "name", t->name, "state", "open"));
+}
+
+/* What serves has the index that it needs; what does not is tried again and again, the next time with leave to index anew. */
+void hs_tenants_rebuild(struct tenant *t, uid_t by, struct hs_responder *r)
+{
+	if (t->sealed) {
+		refuse(r, 409, EBUSY, "tenant.sealed", HS_N_("The tenant is sealed. `hisho tenant unseal` opens it."), t->name);
+	} else if (t->proc.state == PROC_READY) {
+		refuse(r, 409, EALREADY, "tenant.whole", HS_N_("The tenant serves: its index needs no rebuilding."), t->name);
+	} else {
+		if (!t->rebuild)
+			record(t, HS_ACT_REBUILT, by);
+		t->rebuild = true;
+		hs_admin_reply(r, 202, json_pack("{s:s, s:s}", "name", t->name, "state", "rebuilding"));
+	}
 }
 
 void hs_tenants_free(struct keeper *k)

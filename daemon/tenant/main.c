@@ -249,7 +249,7 @@ static int on_status(void *ctx, struct hs_buf *out)
 static int on_frame(void *ctx, struct hs_channel *control, struct hs_frame *f)
 {
 	static const char *const actions[] = {[HS_ACT_ADDED] = "tenant.added", [HS_ACT_SEALED] = "tenant.sealed",
-					      [HS_ACT_UNSEALED] = "tenant.unsealed"};
+					      [HS_ACT_UNSEALED] = "tenant.unsealed", [HS_ACT_REBUILT] = "tenant.rebuilt"};
 	struct process *p = ctx;
 	struct hs_wire w = hs_wire_over(f->payload, f->payload_len);
 	uint8_t what = hs_wire_u8(&w);
@@ -370,7 +370,8 @@ static int enter_jail(struct process *p, struct hs_err *err)
 static bool take_arguments(struct process *p, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"state", required_argument, NULL, 's'}, {"id", required_argument, NULL, 'i'}, {"name", required_argument, NULL, 'n'}, {0}};
+		{"state", required_argument, NULL, 's'}, {"id", required_argument, NULL, 'i'}, {"name", required_argument, NULL, 'n'},
+		{"rebuild", required_argument, NULL, 'r'}, {0}};
 	const char *state = NULL, *id = NULL, *name = NULL;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 's')
@@ -379,6 +380,8 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			id = optarg;
 		else if (c == 'n')
 			name = optarg;
+		else if (c == 'r')
+			p->tenant.rebuild = strcmp(optarg, "yes") == 0;
 		else
 			return false;
 	}

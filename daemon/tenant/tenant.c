@@ -169,7 +169,7 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 	if (rc == 0)
 		rc = hs_analyzer_create(dict, &t->analyzer, err);
 	if (rc == 0) {
-		const struct hs_store_options o = {.connect = connect_db, .connect_ctx = t, .analyzer = t->analyzer};
+		const struct hs_store_options o = {.connect = connect_db, .connect_ctx = t, .analyzer = t->analyzer, .rebuild = t->rebuild};
 		rc = hs_store_open(&o, &t->store, err);
 	}
 	if (rc == 0)

@@ -84,6 +84,7 @@ struct hs_tenant {
 	uint8_t signer[HS_HEAD_PUBLIC_LEN];  /* keyd's public key */
 	struct hs_audit_head signed_head;    /* the last that keyd signed; seq 0: none. Loop thread once it is open */
 
+	bool rebuild; /* where dictionary or normaliser changed: index anew instead of not opening */
 	struct hs_analyzer *analyzer;
 	struct hs_store *store;
 	struct hs_gate *gate;
