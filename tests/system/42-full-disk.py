@@ -72,7 +72,7 @@ def status(a):
 
 
 def recorded(a):
-    rows = json.loads(a.hisho("audit", "show", "--limit", "100000", "--json", tenant="t"))
+    rows = json.loads(a.hisho("audit", "show", "--limit", "10000", "--json", tenant="t"))
     return sum(1 for r in rows if r["action"] in ("search", "ask") and r["decision"] == "allowed")
 
 

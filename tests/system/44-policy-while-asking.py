@@ -50,7 +50,7 @@ with Appliance() as a:
         thread.join()
     check(not wrong, wrong[:3])
 
-    rows = json.loads(a.hisho("audit", "show", "--limit", "100000", "--json", tenant="t"))
+    rows = json.loads(a.hisho("audit", "show", "--limit", "10000", "--json", tenant="t"))
     changes, found, empty = 0, 0, 0
     for row in rows:  # the first policy is open, and from then on they alternate
         if row["action"] == "policy.apply":
