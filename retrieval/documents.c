@@ -146,6 +146,93 @@ static int chunk_head(const char *title, const char *context, struct hs_buf *out
 	return rc;
 }
 
+/* As much of a title as a tenant keeps, whole characters. */
+static void cut_title(const char *title, char out[static HS_STORE_TITLE_MAX + 1])
+{
+	size_t n = hs_utf8_cut(title, HS_MIN(strlen(title), (size_t)HS_STORE_TITLE_MAX));
+
+	memcpy(out, title, n);
+	out[n] = 0;
+}
+
+/* --- words made ahead --- */
+
+struct hs_words {
+	size_t n;
+	struct hs_passage_tokens *passages;
+	struct passage_own {
+		struct hs_tokens head_words, head_bigrams, text_words, text_bigrams;
+	} own[];
+};
+
+static int make_words(struct hs_words *w, struct hs_tagger *t, const char *title, const char *text, const struct hs_chunk *chunks)
+{
+	HS_BUF_AUTO head = HS_BUF_INIT;
+	HS_BUF_AUTO before = HS_BUF_INIT; /* the head of passage `same` and of those behind it */
+	size_t same = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < w->n; i++) {
+		struct passage_own *own = &w->own[i];
+
+		rc = chunk_head(title, chunks[i].context, &head);
+		if (rc == 0 && (i == 0 || head.len != before.len || memcmp(head.data, before.data, head.len) != 0)) {
+			same = i;
+			before.len = 0;
+			rc = hs_buf_append(&before, head.data, head.len);
+			if (rc == 0 && head.len > 0)
+				rc = hs_tokenize(t, (const char *)head.data, head.len, &own->head_words, &own->head_bigrams);
+		}
+		if (rc == 0)
+			rc = hs_tokenize(t, text + chunks[i].start, chunks[i].end - chunks[i].start, &own->text_words, &own->text_bigrams);
+		w->passages[i] = (struct hs_passage_tokens){&w->own[same].head_words, &w->own[same].head_bigrams, &own->text_words,
+							    &own->text_bigrams};
+	}
+	hs_buf_wipe(&head);
+	hs_buf_wipe(&before);
+	return rc;
+}
+
+int hs_words_create(struct hs_tagger *t, const char *title, const struct hs_document *read, const struct hs_chunk *chunks,
+		    size_t n_chunks, struct hs_words **ret)
+{
+	struct hs_words *w = calloc(1, sizeof(*w) + n_chunks * sizeof(w->own[0]));
+	char cut[HS_STORE_TITLE_MAX + 1];
+	int rc;
+
+	if (!w)
+		return -ENOMEM;
+	w->n = n_chunks;
+	w->passages = calloc(n_chunks + 1, sizeof(*w->passages));
+	cut_title(title, cut);
+	rc = w->passages ? make_words(w, t, cut, read->text, chunks) : -ENOMEM;
+	if (rc < 0) {
+		hs_words_destroy(w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+void hs_words_destroy(struct hs_words *w)
+{
+	if (!w)
+		return;
+	for (size_t i = 0; i < w->n; i++) {
+		hs_tokens_finish(&w->own[i].head_words);
+		hs_tokens_finish(&w->own[i].head_bigrams);
+		hs_tokens_finish(&w->own[i].text_words);
+		hs_tokens_finish(&w->own[i].text_bigrams);
+	}
+	free(w->passages);
+	free(w);
+}
+
+const struct hs_passage_tokens *hs_words_of(const struct hs_words *w, size_t i)
+{
+	return w ? &w->passages[i] : NULL;
+}
+
 struct placing {
 	int64_t document, version;
 	uint32_t head;      /* ordinal of the first chunk */
@@ -184,7 +271,7 @@ static int put_chunks(struct hs_store *s, const struct hs_put *p, const char *ti
 		at.head = ordinals[0];
 	for (size_t i = 0; rc == 0 && i < p->n_chunks; i++) {
 		const struct hs_chunk *c = &p->chunks[i];
-		struct hs_placed placed = {.ordinal = ordinals[i]};
+		struct hs_placed placed = {.ordinal = ordinals[i], .tokens = hs_words_of(p->words, i)};
 
 		rc = chunk_head(title, c->context, &head);
 		text.len = 0;
@@ -220,16 +307,15 @@ int hs_store_put(struct hs_store *s, const struct hs_put *p, struct hs_id *ret_d
 	char title[HS_STORE_TITLE_MAX + 1];
 	struct hs_id document, version;
 	struct row row;
-	size_t n;
 	int rc = hs_store_check_open(s, err);
 
 	if (rc == 0)
 		rc = check(p, err);
+	if (rc == 0 && p->words && p->words->n != p->n_chunks)
+		rc = hs_fail(err, EINVAL, "doc.words", "", "%zu passages", p->n_chunks);
 	if (rc < 0)
 		return rc;
-	n = hs_utf8_cut(p->title, HS_MIN(strlen(p->title), (size_t)HS_STORE_TITLE_MAX));
-	memcpy(title, p->title, n);
-	title[n] = 0;
+	cut_title(p->title, title);
 	rc = put_document(s, p, title, &row, &document, err);
 	if (rc == 0)
 		rc = put_version(s, p, title, &row, &version, err);

@@ -70,13 +70,21 @@ int hs_store_flush(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_merge(struct hs_store *s, uint64_t max_bytes, bool *ret_merged, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_rewrite_dead(struct hs_store *s, uint32_t max_segments, bool *ret_any, struct hs_err *err) HS_MUST_CHECK;
 
+/* A passage's tokens. The head's are of an earlier passage where both have the same head. */
+struct hs_passage_tokens {
+	const struct hs_tokens *head_words, *head_bigrams, *text_words, *text_bigrams;
+};
+
 /* place.c: tokenise and index one chunk at an ordinal: postings and FTS5. */
 struct hs_placed {
+	const struct hs_passage_tokens *tokens; /* NULL: made here */
 	const char *head, *text;
 	size_t head_len, text_len;
 	uint32_t ordinal;
 	uint32_t length[HS_FIELDS]; /* out */
 };
+/* documents.c: of passage i, made ahead; NULL where w is NULL. */
+const struct hs_passage_tokens *hs_words_of(const struct hs_words *w, size_t i);
 int hs_store_index_chunk(struct hs_store *s, struct hs_placed *p, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_unindex_fts(struct hs_store *s, uint32_t ordinal, const char *head, const char *text,
 			 struct hs_err *err) HS_MUST_CHECK;

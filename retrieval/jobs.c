@@ -77,8 +77,8 @@ static int set_running(sqlite3 *db, int64_t key, int64_t now_ms, struct hs_err *
 	return run(db, st, err);
 }
 
-int hs_store_job_begin(sqlite3 *db, const char *kind, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail,
-		       struct hs_err *err)
+int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
+		       struct hs_buf *ret_detail, struct hs_err *err)
 {
 	STATEMENT *st = NULL;
 	int rc = prepare(db, "SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1 AND (?2 IS NULL OR kind = ?2)"
@@ -95,6 +95,8 @@ int hs_store_job_begin(sqlite3 *db, const char *kind, int64_t now_ms, struct hs_
 	struct hs_store_job job;
 	take_row(st, &job);
 	const void *detail = sqlite3_column_blob(st, COLUMNS_DETAIL);
+	if (beside_max > 0 && (job.attempts > 0 || (size_t)sqlite3_column_bytes(st, COLUMNS_DETAIL) > beside_max))
+		return -EBUSY;
 	rc = hs_buf_append(ret_detail, detail, (size_t)sqlite3_column_bytes(st, COLUMNS_DETAIL));
 	if (rc == 0)
 		rc = set_running(db, job.key, now_ms, err);

@@ -56,10 +56,12 @@ int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *
 
 /*
  * Begin the oldest job that is due, and mark it running; detail is appended to ret_detail. kind: only such, or NULL.
- * -ENOENT: none.
+ * beside_max: others are in work, and one may join them if it was never tried and its detail has at most so many bytes: what
+ * was tried before may have ended this process, and is tried alone, so that none other is blamed. 0: none is in work.
+ * -ENOENT: none. -EBUSY: the oldest is to wait until the others ended.
  */
-int hs_store_job_begin(sqlite3 *db, const char *kind, int64_t now_ms, struct hs_store_job *ret, struct hs_buf *ret_detail,
-		       struct hs_err *err) HS_MUST_CHECK;
+int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
+		       struct hs_buf *ret_detail, struct hs_err *err) HS_MUST_CHECK;
 
 /* It ended well; document: public id or "". The detail is removed, and with it what failed of the same source before it. */
 int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;

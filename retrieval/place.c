@@ -100,29 +100,36 @@ static int build_field(struct hs_store *s, enum hs_field field, const struct hs_
 	return 0;
 }
 
-int hs_store_index_chunk(struct hs_store *s, struct hs_placed *p, struct hs_err *err)
+static int tokenise(struct hs_store *s, const struct hs_placed *p)
 {
 	int rc = tokenise_head(s, p->head, p->head_len);
 
 	hs_tokens_clear(&s->text_words);
 	hs_tokens_clear(&s->text_bigrams);
+	return rc < 0 || p->text_len == 0 ? rc : hs_tokenize(s->tagger, p->text, p->text_len, &s->text_words, &s->text_bigrams);
+}
+
+int hs_store_index_chunk(struct hs_store *s, struct hs_placed *p, struct hs_err *err)
+{
+	const struct hs_passage_tokens own = {&s->head_words, &s->head_bigrams, &s->text_words, &s->text_bigrams};
+	const struct hs_passage_tokens *t = p->tokens ? p->tokens : &own;
+	int rc = p->tokens ? 0 : tokenise(s, p);
+
 	p->length[HS_FIELD_WORDS] = p->length[HS_FIELD_BIGRAMS] = 0;
-	if (rc == 0 && p->text_len > 0)
-		rc = hs_tokenize(s->tagger, p->text, p->text_len, &s->text_words, &s->text_bigrams);
 	if (rc == 0)
-		rc = build_field(s, HS_FIELD_WORDS, &s->head_words, &p->length[HS_FIELD_WORDS]);
+		rc = build_field(s, HS_FIELD_WORDS, t->head_words, &p->length[HS_FIELD_WORDS]);
 	if (rc == 0)
-		rc = build_field(s, HS_FIELD_WORDS, &s->text_words, &p->length[HS_FIELD_WORDS]);
+		rc = build_field(s, HS_FIELD_WORDS, t->text_words, &p->length[HS_FIELD_WORDS]);
 	if (rc == 0)
-		rc = build_field(s, HS_FIELD_BIGRAMS, &s->head_bigrams, &p->length[HS_FIELD_BIGRAMS]);
+		rc = build_field(s, HS_FIELD_BIGRAMS, t->head_bigrams, &p->length[HS_FIELD_BIGRAMS]);
 	if (rc == 0)
-		rc = build_field(s, HS_FIELD_BIGRAMS, &s->text_bigrams, &p->length[HS_FIELD_BIGRAMS]);
+		rc = build_field(s, HS_FIELD_BIGRAMS, t->text_bigrams, &p->length[HS_FIELD_BIGRAMS]);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "index.words", "a passage");
 	hs_postings_builder_end(s->builder, p->ordinal);
 	s->builder_chunks++;
-	hs_fts_remember(s->fts, (const struct hs_fts_memo[HS_FTS_MEMOS]){{p->head, p->head_len, &s->head_words},
-									{p->text, p->text_len, &s->text_words}});
+	hs_fts_remember(s->fts, (const struct hs_fts_memo[HS_FTS_MEMOS]){{p->head, p->head_len, t->head_words},
+									{p->text, p->text_len, t->text_words}});
 	rc = hs_execute(&s->statements, err, "INSERT INTO chunks_fts(rowid, head, text) VALUES(?1, ?2, ?3)", "itt",
 			(int64_t)p->ordinal, p->head, p->text);
 	hs_fts_remember(s->fts, (const struct hs_fts_memo[HS_FTS_MEMOS]){{0}});

@@ -94,7 +94,17 @@ struct hs_put {
 	const struct hs_document *read; /* text, format, charset, extractor, pages */
 	const struct hs_chunk *chunks;
 	size_t n_chunks;
+	const struct hs_words *words; /* of exactly this title, text and these chunks; NULL: made here */
 };
+
+/*
+ * The words and bigrams of a document's passages, made on any thread before the transaction that places them. One tagger, one
+ * thread. Takes memory of about 20 times the text.
+ */
+struct hs_words;
+int hs_words_create(struct hs_tagger *t, const char *title, const struct hs_document *read, const struct hs_chunk *chunks,
+		    size_t n_chunks, struct hs_words **ret) HS_MUST_CHECK;
+void hs_words_destroy(struct hs_words *w); /* takes NULL */
 
 /* Index a version: chunks, postings, FTS5, rows; the version before is taken out of the indexes and kept for reading. */
 int hs_store_put(struct hs_store *s, const struct hs_put *put, struct hs_id *ret_document, struct hs_id *ret_version,

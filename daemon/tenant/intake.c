@@ -29,32 +29,63 @@
 #define ROOM_ORIGINAL 2
 #define ROOM_TEXT 6
 
-enum state { IDLE, BEGINNING, EXTRACTING, FINISHING };
+/*
+ * Lanes: documents on their way at one time. While one is extracted and the words of another are made, the writer indexes a third;
+ * those that wait for the writer together share a transaction.
+ */
+#define LANES 8
+#define BESIDE_MAX (1u << 20)  /* bytes of a submission that goes beside others; a larger one goes alone */
+#define WORDS_TEXT_MAX (1u << 20) /* bytes of a text whose words are made before the writer's turn: they take memory */
 
-struct hs_intake {
+enum state { IDLE, BEGINNING, BEGUN, EXTRACTING, PREPARING, READY, FINISHING };
+
+struct lane { /* one submission in work */
+	struct hs_intake *intake;
 	struct hs_tenant *tenant;
-	enum state state;
-	bool kicked; /* while it worked */
-	bool stranded; /* a job may stand as running on disk that nobody runs */
-	uv_async_t kick_signal;
-	uv_timer_t retry;
-	unsigned open_handles;
-	uint64_t open, failed; /* atomic */
+	enum state state; /* loop thread */
+	struct hs_job job; /* of the preparer */
 	int64_t working; /* atomic: key of the job in work, until words find its document; 0: none */
-	bool hurry; /* atomic: what jobs waited for may be back */
-
-	/* the one submission in work */
-	struct hs_job job;
 	int rc;
 	struct hs_err err;
-	bool taken; /* a job was begun; false: there was none */
-	bool ended; /* and is done or failed already */
+	bool taken;   /* a job was begun; false: there was none */
+	bool ended;   /* and is done or failed already */
 	bool refused; /* by the extractor: err is its word */
 	struct hs_store_job row;
 	struct hs_manifest manifest;
 	struct hs_buf plain; /* the opened payload */
 	struct hs_payload payload;
 	struct hs_buf extracted;
+	struct hs_document document;
+	struct hs_chunks chunks;
+	struct hs_words *words;
+	struct hs_id filed, blobs[2]; /* public id; the files that were written */
+};
+
+struct hs_intake {
+	struct hs_tenant *tenant;
+	struct lane lanes[LANES];
+	bool beginning, finishing; /* a job of that kind is with the writer */
+	bool alone;    /* what was begun last goes alone; the writer's while beginning */
+	bool kicked;   /* while nothing could be begun */
+	bool stranded; /* a job may stand as running on disk that nobody runs */
+	uv_async_t kick_signal;
+	uv_timer_t retry;
+	unsigned open_handles;
+	uint64_t open, failed; /* atomic */
+	bool hurry; /* atomic: what jobs waited for may be back */
+	struct hs_job begin_job, finish_job;
+
+	/* the begin job's: the writer's while beginning */
+	struct lane *seeking[LANES];
+	size_t n_seeking;
+	int rc;
+	struct hs_err err;
+	bool freeing; /* the stranded ones, too */
+	bool beside;  /* others are in work */
+
+	/* the finish job's: the writer's while finishing */
+	struct lane *ending[LANES];
+	size_t n_ending;
 };
 
 /* --- admission --- */
@@ -130,87 +161,87 @@ static int take_plain(void *ctx, const void *data, size_t n)
 	return hs_buf_append(ctx, data, n);
 }
 
-static int open_submission(struct hs_intake *i, const struct hs_buf *detail)
+static int open_submission(struct lane *l, const struct hs_buf *detail)
 {
 	const uint8_t *signed_manifest, *ciphertext;
 	size_t manifest_len, ciphertext_len;
-	int rc = split(detail->data, detail->len, &signed_manifest, &manifest_len, &ciphertext, &ciphertext_len, &i->err);
+	int rc = split(detail->data, detail->len, &signed_manifest, &manifest_len, &ciphertext, &ciphertext_len, &l->err);
 	if (rc == 0)
-		rc = hs_manifest_open(signed_manifest, manifest_len, &i->manifest, &i->err);
-	if (rc < 0 || i->manifest.operation == HS_MANIFEST_DELETE)
+		rc = hs_manifest_open(signed_manifest, manifest_len, &l->manifest, &l->err);
+	if (rc < 0 || l->manifest.operation == HS_MANIFEST_DELETE)
 		return rc;
-	i->plain.limit = HS_PAYLOAD_CONTENT_MAX + 65536;
+	l->plain.limit = HS_PAYLOAD_CONTENT_MAX + 65536;
 	struct hs_age_decrypt *d;
-	rc = hs_age_decrypt_create(i->tenant->age_key, take_plain, &i->plain, &d, &i->err);
+	rc = hs_age_decrypt_create(l->tenant->age_key, take_plain, &l->plain, &d, &l->err);
 	if (rc < 0)
 		return rc;
-	rc = hs_age_decrypt_push(d, ciphertext, ciphertext_len, &i->err);
+	rc = hs_age_decrypt_push(d, ciphertext, ciphertext_len, &l->err);
 	if (rc == 0)
-		rc = hs_age_decrypt_finish(d, &i->err);
+		rc = hs_age_decrypt_finish(d, &l->err);
 	hs_age_decrypt_destroy(d);
 	if (rc == -EMSGSIZE)
-		(void)hs_fail(&i->err, EFBIG, "doc.too_large", HS_N_("The document is larger than is taken in. Split it."), "%u bytes",
+		(void)hs_fail(&l->err, EFBIG, "doc.too_large", HS_N_("The document is larger than is taken in. Split it."), "%u bytes",
 			      HS_PAYLOAD_CONTENT_MAX);
-	return rc < 0 ? rc : hs_payload_parse(i->plain.data, i->plain.len, &i->payload, &i->err);
+	return rc < 0 ? rc : hs_payload_parse(l->plain.data, l->plain.len, &l->payload, &l->err);
 }
 
 /*
  * Whose fault was it? What the extractor says is said of the document, but that it crashed or ran out of memory may be the
  * machine's doing. What this process could not do with a document that was read is the host's where the system says so.
  */
-static enum hs_store_job_blame blame_for(const struct hs_intake *i)
+static enum hs_store_job_blame blame_for(const struct lane *l)
 {
-	if (i->rc == -ECONNRESET)
+	if (l->rc == -ECONNRESET)
 		return HS_STORE_JOB_LOST;
-	bool of_document = i->refused && strncmp(i->err.code, "doc.", 4) == 0;
-	if (of_document && (strcmp(i->err.code, "doc.extractor_crashed") == 0 || strcmp(i->err.code, "doc.extractor_memory") == 0))
+	bool of_document = l->refused && strncmp(l->err.code, "doc.", 4) == 0;
+	if (of_document && (strcmp(l->err.code, "doc.extractor_crashed") == 0 || strcmp(l->err.code, "doc.extractor_memory") == 0))
 		return HS_STORE_JOB_SUSPECT;
-	if (of_document && i->rc != -ENOMEM)
+	if (of_document && l->rc != -ENOMEM)
 		return HS_STORE_JOB_DOCUMENT;
 	static const char *const own_limits[] = {"index.memory", "index.documents", "index.ordinals", "class.limit"};
 	for (size_t k = 0; k < HS_ARRAY_LEN(own_limits); k++) {
-		if (strcmp(i->err.code, own_limits[k]) == 0) /* the tenant's, not the host's: waiting does not help */
+		if (strcmp(l->err.code, own_limits[k]) == 0) /* the tenant's, not the host's: waiting does not help */
 			return HS_STORE_JOB_DOCUMENT;
 	}
 	static const int hosts[] = {ENOSPC, EDQUOT, EIO, ENOMEM, ENOTCONN, EBUSY, EAGAIN, EMFILE, ENFILE};
 	for (size_t k = 0; k < HS_ARRAY_LEN(hosts); k++) {
-		if (i->rc == -hosts[k])
+		if (l->rc == -hosts[k])
 			return HS_STORE_JOB_HOST;
 	}
 	return HS_STORE_JOB_DOCUMENT;
 }
 
-/* In one transaction of its own: i->err is why. */
-static int fail_job(struct hs_intake *i)
+/* In one transaction of its own: l->err is why. */
+static int fail_job(struct lane *l)
 {
-	struct hs_store *s = i->tenant->store;
+	struct hs_store *s = l->tenant->store;
 	struct hs_err err = HS_ERR_INIT;
 	int rc = hs_store_begin(s, &err);
 	if (rc < 0)
 		return rc;
-	rc = hs_store_job_failed(hs_store_db(s), i->row.key, &i->err, blame_for(i), hs_now_ms(), &err);
+	rc = hs_store_job_failed(hs_store_db(s), l->row.key, &l->err, blame_for(l), hs_now_ms(), &err);
 	if (rc == 0)
 		return hs_store_commit(s, &err);
 	hs_store_rollback(s);
 	return rc;
 }
 
-static int delete_document(struct hs_intake *i)
+static int delete_document(struct lane *l)
 {
-	struct hs_store *s = i->tenant->store;
+	struct hs_store *s = l->tenant->store;
 	struct hs_id document;
-	int rc = hs_store_begin(s, &i->err);
+	int rc = hs_store_begin(s, &l->err);
 	if (rc < 0)
 		return rc;
-	rc = hs_store_by_source(s, i->row.by, i->manifest.source, &document, NULL);
+	rc = hs_store_by_source(s, l->row.by, l->manifest.source, &document, NULL);
 	if (rc == -ENOENT) /* deleted before, or never filed: what was asked for holds */
 		document.s[0] = '\0', rc = 0;
 	else if (rc == 0)
-		rc = hs_store_delete(s, &document, hs_now_ms(), &i->err);
+		rc = hs_store_delete(s, &document, hs_now_ms(), &l->err);
 	if (rc == 0)
-		rc = hs_store_job_done(hs_store_db(s), i->row.key, document.s, hs_now_ms(), &i->err);
+		rc = hs_store_job_done(hs_store_db(s), l->row.key, document.s, hs_now_ms(), &l->err);
 	if (rc == 0)
-		return hs_store_commit(s, &i->err);
+		return hs_store_commit(s, &l->err);
 	hs_store_rollback(s);
 	return rc;
 }
@@ -223,62 +254,78 @@ static void count_open(struct hs_intake *i)
 	__atomic_store_n(&i->failed, failed, __ATOMIC_RELAXED);
 }
 
-/* A job whose end could not be written is begun again. None runs here while one is sought: all that say so are stranded. */
+/* A job whose end could not be written is begun again. None runs here while that is done: all that say so are stranded. */
 static int free_stranded(struct hs_intake *i)
 {
 	sqlite3 *db = hs_store_db(i->tenant->store);
-	int rc = i->stranded ? hs_store_jobs_reopen(db, hs_now_ms(), &i->err) : 0;
+	int rc = i->freeing ? hs_store_jobs_reopen(db, hs_now_ms(), &i->err) : 0;
 	return rc == 0 && __atomic_exchange_n(&i->hurry, false, __ATOMIC_RELAXED) ? hs_store_jobs_hurry(db, &i->err) : rc;
+}
+
+/* For the lanes that wait for one, in the open transaction. */
+static int take_jobs(struct hs_intake *i, struct hs_buf details[static LANES])
+{
+	bool room = hs_tenant_room(i->tenant, 0, NULL) == 0; /* without it only deletions go on; the others wait unbegun */
+	bool beside = i->beside;
+	int rc = 0;
+	for (size_t k = 0; rc == 0 && k < i->n_seeking && !i->alone; k++) {
+		struct lane *l = i->seeking[k];
+		rc = hs_store_job_begin(hs_store_db(i->tenant->store), room ? NULL : "delete", beside ? BESIDE_MAX : 0, hs_now_ms(),
+					&l->row, &details[k], &i->err);
+		if (rc < 0)
+			break;
+		l->taken = beside = true;
+		i->alone = l->row.attempts > 1 || details[k].len > BESIDE_MAX;
+	}
+	return rc == -ENOENT || rc == -EBUSY ? 0 : rc;
+}
+
+static void open_begun(struct lane *l, const struct hs_buf *detail)
+{
+	__atomic_store_n(&l->working, l->row.key, __ATOMIC_RELAXED);
+	l->rc = open_submission(l, detail);
+	if (l->rc == 0 && l->manifest.operation == HS_MANIFEST_DELETE) {
+		l->rc = delete_document(l);
+		l->ended = l->rc == 0;
+	}
+	if (l->rc < 0) {
+		(void)hs_fail_errno(&l->err, l->rc, "submission.open", l->row.id.s);
+		l->rc = fail_job(l);
+		l->ended = true;
+	}
 }
 
 static void run_begin(struct hs_job *job, void *context)
 {
-	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, begin_job);
 	struct hs_store *s = i->tenant->store;
-	HS_BUF_AUTO detail = HS_BUF_INIT;
-	bool room = hs_tenant_room(i->tenant, 0, NULL) == 0; /* without it only deletions go on; the others wait unbegun */
-	i->taken = i->ended = i->refused = false;
+	struct hs_buf details[LANES] = {0};
 	count_open(i);
 	i->rc = hs_store_begin(s, &i->err);
-	if (i->rc < 0)
-		return;
-	i->rc = free_stranded(i);
-	if (i->rc == 0)
-		i->rc = hs_store_job_begin(hs_store_db(s), room ? NULL : "delete", hs_now_ms(), &i->row, &detail, &i->err);
-	bool none = i->rc == -ENOENT;
-	if (none)
-		i->rc = 0;
-	if (i->rc == 0)
-		i->rc = hs_store_commit(s, &i->err);
-	else
-		hs_store_rollback(s);
-	if (i->rc < 0)
-		return;
-	i->stranded = false;
-	if (none)
-		return;
-	i->taken = true;
-	__atomic_store_n(&i->working, i->row.key, __ATOMIC_RELAXED);
-	i->rc = open_submission(i, &detail);
-	if (i->rc == 0 && i->manifest.operation == HS_MANIFEST_DELETE) {
-		i->rc = delete_document(i);
-		i->ended = i->rc == 0;
+	if (i->rc == 0) {
+		i->rc = free_stranded(i);
+		if (i->rc == 0)
+			i->rc = take_jobs(i, details);
+		if (i->rc == 0)
+			i->rc = hs_store_commit(s, &i->err);
+		else
+			hs_store_rollback(s);
 	}
-	if (i->rc < 0) {
-		(void)hs_fail_errno(&i->err, i->rc, "submission.open", i->row.id.s);
-		i->rc = fail_job(i);
-		i->ended = true;
+	for (size_t k = 0; k < i->n_seeking; k++) {
+		if (i->rc == 0 && i->seeking[k]->taken)
+			open_begun(i->seeking[k], &details[k]);
+		hs_buf_wipe(&details[k]);
 	}
 }
 
-/* --- indexing, on the writer thread --- */
+/* --- what is indexed --- */
 
-static int put_blob(struct hs_intake *i, const void *data, size_t n, struct hs_id *ret)
+static int put_blob(struct lane *l, const void *data, size_t n, struct hs_id *ret)
 {
-	struct hs_tenant *t = i->tenant;
+	struct hs_tenant *t = l->tenant;
 	struct hs_blob_info info;
 	struct hs_blob_row row = {.id = hs_id_new("blb_")};
-	int rc = hs_blob_put(t->blobs, row.id.s, t->blob_key, t->key_generation, data, n, &info, &i->err);
+	int rc = hs_blob_put(t->blobs, row.id.s, t->blob_key, t->key_generation, data, n, &info, &l->err);
 	if (rc < 0)
 		return rc;
 	_Static_assert(sizeof info.wrapped <= sizeof row.wrapped && sizeof info.hash == sizeof row.hash, "one blob, two rooms");
@@ -287,7 +334,7 @@ static int put_blob(struct hs_intake *i, const void *data, size_t n, struct hs_i
 	row.wrapped_len = sizeof info.wrapped;
 	row.length = info.length;
 	row.key_generation = info.key_generation;
-	rc = hs_store_blob_add(t->store, &row, &i->err);
+	rc = hs_store_blob_add(t->store, &row, &l->err);
 	if (rc < 0)
 		hs_ignore(hs_blob_remove(t->blobs, row.id.s)); /* without its row nothing can open it anyway */
 	else
@@ -295,9 +342,9 @@ static int put_blob(struct hs_intake *i, const void *data, size_t n, struct hs_i
 	return rc;
 }
 
-static const char *choose_title(struct hs_intake *i, const struct hs_document *d, char *out, size_t cap)
+static const char *choose_title(struct lane *l, const struct hs_document *d, char *out, size_t cap)
 {
-	const struct hs_payload *p = &i->payload;
+	const struct hs_payload *p = &l->payload;
 	const char *slash = memrchr(p->name, '/', p->name_len);
 	const char *title = slash ? slash + 1 : p->name;
 	size_t len = (size_t)(p->name + p->name_len - title);
@@ -314,45 +361,46 @@ static const char *choose_title(struct hs_intake *i, const struct hs_document *d
 	return out;
 }
 
-/* blobs: the files that were written, for the caller to remove where the transaction does not stand. */
-static int put_document(struct hs_intake *i, const struct hs_document *d, const struct hs_chunks *chunks,
-			struct hs_id *ret_document, struct hs_id blobs[static 2])
+/* l->blobs: the files that were written, for the caller to remove where the transaction does not stand. */
+static int put_document(struct lane *l)
 {
-	struct hs_store *s = i->tenant->store;
+	const struct hs_document *d = &l->document;
+	struct hs_store *s = l->tenant->store;
 	sqlite3 *db = hs_store_db(s);
 	struct hs_id version, existing;
 	uint8_t text_hash[HS_STORE_HASH_LEN];
 	char title[HS_STORE_TITLE_MAX + 1];
 	uint32_t class_id;
 	(void)crypto_generichash(text_hash, sizeof text_hash, (const uint8_t *)d->text, d->len, NULL, 0); /* lengths are right */
-	int rc = hs_class_intern(db, i->manifest.collection, i->manifest.level, i->manifest.access_list, &class_id, &i->err);
+	int rc = hs_class_intern(db, l->manifest.collection, l->manifest.level, l->manifest.access_list, &class_id, &l->err);
 	if (rc == 0)
-		rc = put_blob(i, i->extracted.data, i->extracted.len, &blobs[0]);
+		rc = put_blob(l, l->extracted.data, l->extracted.len, &l->blobs[0]);
 	if (rc == 0)
-		rc = put_blob(i, i->payload.content, i->payload.content_len, &blobs[1]);
+		rc = put_blob(l, l->payload.content, l->payload.content_len, &l->blobs[1]);
 	if (rc < 0)
 		return rc;
-	bool known = hs_store_by_source(s, i->row.by, i->manifest.source, &existing, NULL) == 0;
+	bool known = hs_store_by_source(s, l->row.by, l->manifest.source, &existing, NULL) == 0;
 	const struct hs_put put = {.document = known ? &existing : NULL, .class_id = class_id,
-				   .title = choose_title(i, d, title, sizeof title), .sender = i->row.by, .source = i->manifest.source,
-				   .submission = i->manifest.submission.s, .expires = i->manifest.document_expires, .now_ms = hs_now_ms(),
-				   .content_mac = i->manifest.content_mac, .text_hash = text_hash, .canonical = &blobs[0],
-				   .original = &blobs[1], .read = d, .chunks = chunks->items, .n_chunks = chunks->count};
-	return hs_store_put(s, &put, ret_document, &version, &i->err);
+				   .title = choose_title(l, d, title, sizeof title), .sender = l->row.by, .source = l->manifest.source,
+				   .submission = l->manifest.submission.s, .expires = l->manifest.document_expires, .now_ms = hs_now_ms(),
+				   .content_mac = l->manifest.content_mac, .text_hash = text_hash, .canonical = &l->blobs[0],
+				   .original = &l->blobs[1], .read = d, .chunks = l->chunks.items, .n_chunks = l->chunks.count,
+				   .words = l->words};
+	return hs_store_put(s, &put, &l->filed, &version, &l->err);
 }
 
 /*
  * Was something newer accepted from the source meanwhile? Jobs that are tried again come late: what a sender deleted or
  * replaced must not come back.
  */
-static int is_superseded(struct hs_intake *i, bool *ret)
+static int is_superseded(struct lane *l, bool *ret)
 {
 	struct hs_id sender = {0};
 	uint64_t newest;
-	(void)snprintf(sender.s, sizeof sender.s, "%s", i->row.by); /* ids fit */
-	int rc = hs_source_sequence(hs_store_db(i->tenant->store), &sender, i->manifest.source, strlen(i->manifest.source), &newest);
+	(void)snprintf(sender.s, sizeof sender.s, "%s", l->row.by); /* ids fit */
+	int rc = hs_source_sequence(hs_store_db(l->tenant->store), &sender, l->manifest.source, strlen(l->manifest.source), &newest);
 	if (rc == 0)
-		*ret = newest > i->manifest.sequence;
+		*ret = newest > l->manifest.sequence;
 	return rc;
 }
 
@@ -360,65 +408,115 @@ static int is_superseded(struct hs_intake *i, bool *ret)
  * err is the extractor's word. The sender knows which document it was, and who lists jobs need not: "NAME: row 7" is kept as
  * "row 7".
  */
-static void take_refusal(struct hs_intake *i)
+static void take_refusal(struct lane *l)
 {
-	i->refused = true;
-	char *object = i->err.object;
-	size_t n = i->payload.name_len;
-	if (n == 0 || strncmp(object, i->payload.name, n) != 0)
+	l->refused = true;
+	char *object = l->err.object;
+	size_t n = l->payload.name_len;
+	if (n == 0 || strncmp(object, l->payload.name, n) != 0)
 		return;
 	n += strspn(object + n, ": ");
 	memmove(object, object + n, strlen(object + n) + 1);
 }
 
-static int index_document(struct hs_intake *i)
+/* Decode, cut into passages, make their words: on the preparer's thread. */
+static void run_prepare(struct hs_job *job, void *context)
 {
-	struct hs_store *s = i->tenant->store;
-	struct hs_document d = {0};
-	struct hs_chunks chunks = {0};
-	struct hs_id document = {0}, blobs[2] = {0};
+	struct lane *l = HS_CONTAINER_OF(job, struct lane, job);
+	struct hs_tagger *tagger = context;
 	char title[HS_STORE_TITLE_MAX + 1];
-	int rc = hs_document_decode(i->extracted.data, i->extracted.len, &d, &i->err);
-	if (rc < 0)
-		take_refusal(i);
-	if (rc == 0) {
-		const struct hs_chunk_options options = {.title = choose_title(i, &d, title, sizeof title)};
-		rc = hs_chunk(&d, &options, &chunks, &i->err);
+	l->rc = hs_document_decode(l->extracted.data, l->extracted.len, &l->document, &l->err);
+	if (l->rc < 0) {
+		take_refusal(l);
+		return;
 	}
+	const struct hs_chunk_options options = {.title = choose_title(l, &l->document, title, sizeof title)};
+	l->rc = hs_chunk(&l->document, &options, &l->chunks, &l->err);
+	/* What fails here is told of when the document is put: words are made anew there. */
+	if (l->rc == 0 && l->document.len <= WORDS_TEXT_MAX)
+		hs_ignore(hs_words_create(tagger, title, &l->document, l->chunks.items, l->chunks.count, &l->words));
+}
+
+/* --- indexing, on the writer thread --- */
+
+static uint64_t room_for(const struct lane *l)
+{
+	return ROOM_ORIGINAL * (uint64_t)l->payload.content_len + ROOM_TEXT * (uint64_t)l->document.len;
+}
+
+/* In the open transaction. */
+static int put_and_end(struct lane *l)
+{
+	bool superseded = false;
+	int rc = is_superseded(l, &superseded);
+	if (rc == 0 && !superseded)
+		rc = put_document(l);
+	return rc < 0 ? rc : hs_store_job_done(hs_store_db(l->tenant->store), l->row.key, l->filed.s, hs_now_ms(), &l->err);
+}
+
+static void remove_blobs(struct lane *l)
+{
+	for (int k = 0; k < 2; k++) {
+		if (*l->blobs[k].s)
+			hs_ignore(hs_blob_remove(l->tenant->blobs, l->blobs[k].s)); /* its key went with the row */
+		l->blobs[k].s[0] = '\0';
+	}
+	l->filed.s[0] = '\0';
+}
+
+/* Several in one transaction: all stand, or none does and nothing is left of them. err: of the one that failed. */
+static int index_together(struct lane *const *lanes, size_t n, struct hs_err *err)
+{
+	struct hs_store *s = lanes[0]->tenant->store;
+	uint64_t room = 0;
+	for (size_t k = 0; k < n; k++)
+		room += room_for(lanes[k]);
+	int rc = hs_tenant_room(lanes[0]->tenant, room, err);
 	if (rc == 0)
-		rc = hs_tenant_room(i->tenant, ROOM_ORIGINAL * (uint64_t)i->payload.content_len + ROOM_TEXT * (uint64_t)d.len, &i->err);
-	if (rc == 0)
-		rc = hs_store_begin(s, &i->err);
-	if (rc == 0) {
-		bool superseded = false;
-		rc = is_superseded(i, &superseded);
-		if (rc == 0 && !superseded)
-			rc = put_document(i, &d, &chunks, &document, blobs);
-		if (rc == 0)
-			rc = hs_store_job_done(hs_store_db(s), i->row.key, document.s, hs_now_ms(), &i->err);
-		if (rc == 0)
-			rc = hs_store_commit(s, &i->err);
-		else
-			hs_store_rollback(s);
-		for (int k = 0; k < 2 && rc < 0; k++) {
-			if (*blobs[k].s)
-				hs_ignore(hs_blob_remove(i->tenant->blobs, blobs[k].s)); /* its key went with the row */
+		rc = hs_store_begin(s, err);
+	if (rc < 0)
+		return rc;
+	for (size_t k = 0; k < n && rc == 0; k++) {
+		rc = put_and_end(lanes[k]);
+		if (rc < 0 && err != &lanes[k]->err) {
+			*err = lanes[k]->err;
+			lanes[k]->err = HS_ERR_INIT;
 		}
 	}
-	hs_chunks_finish(&chunks);
-	hs_document_finish(&d);
+	if (rc == 0)
+		rc = hs_store_commit(s, err);
+	else
+		hs_store_rollback(s);
+	for (size_t k = 0; k < n && rc < 0; k++)
+		remove_blobs(lanes[k]);
 	return rc;
 }
 
-/* rc and err hold what extraction said; index where it went well, and end the job either way. */
+/* rc and err hold what was said of it so far; index where that was good, and end the job either way. */
+static void finish_alone(struct lane *l)
+{
+	if (l->rc == 0)
+		l->rc = index_together(&l, 1, &l->err);
+	if (l->rc < 0) {
+		(void)hs_fail_errno(&l->err, l->rc, "job.index", l->row.id.s);
+		l->rc = fail_job(l);
+	}
+}
+
 static void run_finish(struct hs_job *job, void *context)
 {
-	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
-	if (i->rc == 0)
-		i->rc = index_document(i);
-	if (i->rc < 0) {
-		(void)hs_fail_errno(&i->err, i->rc, "job.index", i->row.id.s);
-		i->rc = fail_job(i);
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, finish_job);
+	struct lane *good[LANES];
+	size_t n = 0;
+	for (size_t k = 0; k < i->n_ending; k++) {
+		if (i->ending[k]->rc == 0)
+			good[n++] = i->ending[k];
+	}
+	struct hs_err err = HS_ERR_INIT;
+	bool stand = n > 1 && index_together(good, n, &err) == 0; /* where they do not, each one tells for itself */
+	for (size_t k = 0; k < i->n_ending; k++) {
+		if (!stand || i->ending[k]->rc < 0)
+			finish_alone(i->ending[k]);
 	}
 }
 
@@ -462,14 +560,42 @@ const char *hs_intake_hint(const char *code)
 /* --- the loop's part --- */
 
 static void next(struct hs_intake *i);
+static void extract_some(struct hs_intake *i);
 
-static void forget_submission(struct hs_intake *i)
+static void forget_submission(struct lane *l)
 {
-	__atomic_store_n(&i->working, 0, __ATOMIC_RELAXED);
-	hs_buf_wipe(&i->plain);
-	hs_buf_wipe(&i->extracted);
-	memset(&i->payload, 0, sizeof i->payload);
-	i->err = HS_ERR_INIT;
+	__atomic_store_n(&l->working, 0, __ATOMIC_RELAXED);
+	hs_words_destroy(l->words);
+	l->words = NULL;
+	hs_chunks_finish(&l->chunks);
+	hs_document_finish(&l->document);
+	hs_buf_wipe(&l->plain);
+	hs_buf_wipe(&l->extracted);
+	memset(&l->payload, 0, sizeof l->payload);
+	memset(l->blobs, 0, sizeof l->blobs);
+	memset(&l->filed, 0, sizeof l->filed);
+	l->err = HS_ERR_INIT;
+	l->rc = 0;
+	l->taken = l->ended = l->refused = false;
+	l->state = IDLE;
+}
+
+static bool any(const struct hs_intake *i, enum state state)
+{
+	for (size_t k = 0; k < LANES; k++) {
+		if (i->lanes[k].state == state)
+			return true;
+	}
+	return false;
+}
+
+static bool in_work(const struct hs_intake *i)
+{
+	for (size_t k = 0; k < LANES; k++) {
+		if (i->lanes[k].state > BEGINNING)
+			return true;
+	}
+	return false;
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -480,28 +606,44 @@ static void on_retry(uv_timer_t *timer)
 /* The writer is full or stopping, or what ended could not be written: the row waits on disk, and is looked at again. */
 static void try_later(struct hs_intake *i)
 {
-	forget_submission(i);
-	i->state = IDLE;
 	i->kicked = false;
 	(void)uv_timer_start(&i->retry, on_retry, RETRY_MS, 0); /* fails only on a closing handle */
 }
 
+/* The one that went alone ended. */
+static void free_lanes(struct hs_intake *i)
+{
+	if (!i->beginning && !in_work(i))
+		i->alone = false;
+}
+
 static void rest(struct hs_intake *i)
 {
-	forget_submission(i);
-	i->state = IDLE;
+	free_lanes(i);
 	if (i->kicked)
 		next(i);
-	else if (hs_intake_open(i) > 0)
+	else if (!i->beginning && !in_work(i) && hs_intake_open(i) > 0)
 		(void)uv_timer_start(&i->retry, on_retry, RETRY_MS, 0); /* cannot fail with a callback */
 }
 
+static void finish_some(struct hs_intake *i);
+
 static void finished(struct hs_job *job)
 {
-	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
-	if (i->rc < 0) { /* even the failure could not be written. Its object may be an extractor's words: not for a log */
-		hs_log("intake: the end of %s could not be written: %s", i->row.id.s, strerror(-i->rc));
-		i->stranded = true;
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, finish_job);
+	bool lost = false;
+	i->finishing = false;
+	for (size_t k = 0; k < i->n_ending; k++) {
+		struct lane *l = i->ending[k];
+		if (l->rc < 0) { /* even the failure could not be written. Its object may be an extractor's words: not for a log */
+			hs_log("intake: the end of %s could not be written: %s", l->row.id.s, strerror(-l->rc));
+			lost = i->stranded = true;
+		}
+		forget_submission(l);
+	}
+	finish_some(i);
+	if (lost) {
+		free_lanes(i);
 		try_later(i);
 		return;
 	}
@@ -510,67 +652,138 @@ static void finished(struct hs_job *job)
 	rest(i);
 }
 
-static void push(struct hs_intake *i, enum state state, void (*run)(struct hs_job *, void *), void (*done)(struct hs_job *))
+/* Whatever waits for the writer goes to it together. */
+static void finish_some(struct hs_intake *i)
 {
-	i->state = state;
-	i->job = (struct hs_job){.run = run, .done = done};
-	if (hs_worker_push(i->tenant->writer, &i->job) < 0) {
-		i->stranded = i->stranded || state == FINISHING;
-		try_later(i);
+	if (i->finishing || !any(i, READY))
+		return;
+	i->n_ending = 0;
+	for (size_t k = 0; k < LANES; k++) {
+		if (i->lanes[k].state == READY) {
+			i->lanes[k].state = FINISHING;
+			i->ending[i->n_ending++] = &i->lanes[k];
+		}
 	}
+	i->finish_job = (struct hs_job){.run = run_finish, .done = finished};
+	i->finishing = true;
+	if (hs_worker_push(i->tenant->writer, &i->finish_job) == 0)
+		return;
+	i->finishing = false;
+	i->stranded = true;
+	for (size_t k = 0; k < i->n_ending; k++)
+		forget_submission(i->ending[k]);
+	free_lanes(i);
+	try_later(i);
+}
+
+static void ready(struct lane *l)
+{
+	l->state = READY;
+	finish_some(l->intake);
+}
+
+static void prepared(struct hs_job *job)
+{
+	ready(HS_CONTAINER_OF(job, struct lane, job));
 }
 
 static void extracted(void *ctx, int rc, struct hs_buf *out, const struct hs_err *err)
 {
-	struct hs_intake *i = ctx;
-	i->rc = rc;
+	struct lane *l = ctx;
+	l->rc = rc;
 	if (rc < 0) {
-		i->err = *err;
-		take_refusal(i);
+		l->err = *err;
+		take_refusal(l);
+		ready(l);
 	} else {
-		i->extracted = *out;
+		l->extracted = *out;
 		*out = HS_BUF_INIT;
+		l->state = PREPARING;
+		l->job = (struct hs_job){.run = run_prepare, .done = prepared};
+		l->rc = hs_worker_push(l->tenant->preparer, &l->job); /* fails while the process ends: the job is begun again */
+		if (l->rc < 0)
+			ready(l);
 	}
-	push(i, FINISHING, run_finish, finished);
+	extract_some(l->intake);
+}
+
+/* As many as the extractors take; the others' turn comes when one of these ended. */
+static void extract_some(struct hs_intake *i)
+{
+	for (size_t k = 0; k < LANES && !hs_extract_client_busy(i->tenant->extract); k++) {
+		struct lane *l = &i->lanes[k];
+		const struct hs_payload *p = &l->payload;
+		if (l->state != BEGUN)
+			continue;
+		l->state = EXTRACTING;
+		l->rc = hs_extract(i->tenant->extract, p->content, p->content_len, (struct hs_slice){p->name, p->name_len},
+				   (struct hs_slice){p->media, p->media_len}, extracted, l, &l->err);
+		if (l->rc < 0)
+			ready(l);
+	}
 }
 
 static void begun(struct hs_job *job)
 {
-	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, job);
-	if (i->rc < 0) {
-		hs_log("intake: no job could be begun or ended: %s", strerror(-i->rc));
-		i->stranded = i->stranded || i->taken;
+	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, begin_job);
+	bool later = i->rc < 0;
+	i->beginning = false;
+	if (i->rc < 0)
+		hs_log("intake: no job could be begun: %s", strerror(-i->rc));
+	else if (i->freeing)
+		i->stranded = false;
+	for (size_t k = 0; k < i->n_seeking; k++) {
+		struct lane *l = i->seeking[k];
+		bool goes_on = i->rc == 0 && l->taken && !l->ended;
+		if (i->rc == 0 && l->taken && l->rc < 0) {
+			hs_log("intake: the end of %s could not be written: %s", l->row.id.s, strerror(-l->rc));
+			later = i->stranded = true;
+			goes_on = false;
+		} else if (i->rc == 0 && l->taken) {
+			i->kicked = true; /* there may be more */
+		}
+		if (goes_on)
+			l->state = BEGUN;
+		else
+			forget_submission(l);
+	}
+	i->err = HS_ERR_INIT;
+	extract_some(i);
+	free_lanes(i);
+	if (later)
 		try_later(i);
-		return;
-	}
-	if (!i->taken) {
+	else
 		rest(i);
-		return;
-	}
-	if (i->ended) {
-		i->kicked = true;
-		rest(i);
-		return;
-	}
-	const struct hs_payload *p = &i->payload;
-	i->state = EXTRACTING;
-	int rc = hs_extract(i->tenant->extract, p->content, p->content_len, (struct hs_slice){p->name, p->name_len},
-			    (struct hs_slice){p->media, p->media_len}, extracted, i, &i->err);
-	if (rc < 0) {
-		i->rc = rc;
-		push(i, FINISHING, run_finish, finished);
-	}
 }
 
+/* All idle lanes seek a job. One that goes alone, or a job that nobody runs, waits until no other is in work. */
 static void next(struct hs_intake *i)
 {
-	if (i->state != IDLE) {
+	bool beside = in_work(i);
+	if (i->beginning || !any(i, IDLE) || (beside && (i->alone || i->stranded))) {
 		i->kicked = true;
 		return;
 	}
 	i->kicked = false;
 	(void)uv_timer_stop(&i->retry); /* cannot fail */
-	push(i, BEGINNING, run_begin, begun);
+	i->n_seeking = 0;
+	for (size_t k = 0; k < LANES; k++) {
+		if (i->lanes[k].state == IDLE) {
+			i->lanes[k].state = BEGINNING;
+			i->seeking[i->n_seeking++] = &i->lanes[k];
+		}
+	}
+	i->beside = beside;
+	i->freeing = i->stranded;
+	i->alone = false;
+	i->begin_job = (struct hs_job){.run = run_begin, .done = begun};
+	i->beginning = true;
+	if (hs_worker_push(i->tenant->writer, &i->begin_job) == 0)
+		return;
+	i->beginning = false;
+	for (size_t k = 0; k < i->n_seeking; k++)
+		i->seeking[k]->state = IDLE;
+	try_later(i);
 }
 
 static void on_kick(uv_async_t *handle)
@@ -596,7 +809,11 @@ void hs_intake_strand(struct hs_intake *i)
 
 bool hs_intake_works_on(const struct hs_intake *i, int64_t key)
 {
-	return __atomic_load_n(&i->working, __ATOMIC_RELAXED) == key;
+	for (size_t k = 0; k < LANES; k++) {
+		if (__atomic_load_n(&i->lanes[k].working, __ATOMIC_RELAXED) == key)
+			return true;
+	}
+	return false;
 }
 
 uint64_t hs_intake_failed(const struct hs_intake *i)
@@ -616,6 +833,11 @@ int hs_intake_create(struct hs_tenant *t, struct hs_intake **ret)
 		return -ENOMEM;
 	i->tenant = t;
 	i->err = HS_ERR_INIT;
+	for (size_t k = 0; k < LANES; k++) {
+		i->lanes[k].intake = i;
+		i->lanes[k].tenant = t;
+		i->lanes[k].err = HS_ERR_INIT;
+	}
 	int rc = uv_async_init(t->loop, &i->kick_signal, on_kick);
 	if (rc < 0) {
 		free(i);
@@ -632,7 +854,8 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct hs_intake *i = handle->data;
 	if (--i->open_handles == 0) {
-		forget_submission(i);
+		for (size_t k = 0; k < LANES; k++)
+			forget_submission(&i->lanes[k]);
 		free(i);
 	}
 }

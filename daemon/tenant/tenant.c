@@ -127,6 +127,11 @@ static int start_workers(struct hs_tenant *t, struct hs_err *err)
 		rc = hs_worker_create(t->loop, 1, &writer_context, HS_TENANT_QUEUE_MAX, &t->writer);
 	if (rc == 0)
 		rc = hs_worker_create(t->loop, 1, &recorder_context, HS_TENANT_QUEUE_MAX, &t->recorder);
+	if (rc == 0)
+		rc = hs_tagger_create(t->analyzer, &t->preparer_own);
+	void *preparer_context = t->preparer_own;
+	if (rc == 0)
+		rc = hs_worker_create(t->loop, 1, &preparer_context, HS_TENANT_QUEUE_MAX, &t->preparer);
 	return rc;
 }
 
@@ -193,6 +198,7 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 
 void hs_tenant_close(struct hs_tenant *t)
 {
+	hs_worker_destroy(t->preparer); /* before the writer, to which it hands on */
 	hs_worker_destroy(t->readers);
 	hs_worker_destroy(t->writer);
 	hs_worker_destroy(t->recorder);
@@ -204,11 +210,13 @@ void hs_tenant_close(struct hs_tenant *t)
 	for (int i = 0; i < HS_TENANT_READERS; i++)
 		close_read_context(&t->readers_own[i]);
 	close_read_context(&t->recorder_own);
+	hs_tagger_destroy(t->preparer_own);
 	hs_audit_close(t->audit);
 	hs_gate_destroy(t->gate);
 	hs_store_close(t->store);
 	hs_analyzer_destroy(t->analyzer);
-	t->readers = t->writer = t->recorder = NULL;
+	t->readers = t->writer = t->recorder = t->preparer = NULL;
+	t->preparer_own = NULL;
 	t->intake = NULL;
 	t->embedder = NULL;
 	t->heads = NULL;

@@ -4,6 +4,7 @@
  *   loop thread     channels, requests, timers; never SQLite, files or MeCab
  *   reader threads  authenticate, resolve the grant, search, read: one hs_reader and tagger each
  *   writer thread   the one writer of the database: policy, submissions, index, conversations
+ *   preparer thread cuts documents into passages and makes their words, before the writer's turn
  *   recorder thread the audit log, for what only reads: never behind a document that is being indexed
  *
  * A request (hs_exchange) runs on a reader, then on the writer where it writes, or on the recorder where what it read is audited,
@@ -93,7 +94,8 @@ struct hs_tenant {
 
 	struct hs_read_context readers_own[HS_TENANT_READERS], recorder_own;
 	struct hs_write_context writer_own;
-	struct hs_worker *readers, *writer, *recorder;
+	struct hs_tagger *preparer_own;
+	struct hs_worker *readers, *writer, *recorder, *preparer;
 	struct hs_infer_client *infer;
 	struct hs_extract_client *extract;
 	struct hs_intake *intake;

@@ -18,7 +18,7 @@ static bool begin(struct fixture *f, int64_t now, struct hs_store_job *ret)
 {
 	HS_BUF_AUTO detail = HS_BUF_INIT;
 	struct hs_err err = HS_ERR_INIT;
-	int rc = hs_store_job_begin(db_of(f), NULL, now, ret, &detail, &err);
+	int rc = hs_store_job_begin(db_of(f), NULL, 0, now, ret, &detail, &err);
 	if (rc == -ENOENT)
 		return false;
 	assert_int_equal(rc, 0);
@@ -216,9 +216,9 @@ static void test_one_kind_may_be_begun_alone(void **state)
 	struct hs_err none = HS_ERR_INIT;
 	SKIP_WITHOUT_DICTIONARY(f);
 	(void)add(f, "put", "src_1");
-	assert_int_equal(hs_store_job_begin(db_of(f), "delete", T0, &job, &detail, &none), -ENOENT);
+	assert_int_equal(hs_store_job_begin(db_of(f), "delete", 0, T0, &job, &detail, &none), -ENOENT);
 	struct hs_id id = add(f, "delete", "src_1");
-	must(hs_store_job_begin(db_of(f), "delete", T0, &job, &detail, err));
+	must(hs_store_job_begin(db_of(f), "delete", 0, T0, &job, &detail, err));
 	assert_string_equal(job.id.s, id.s);
 }
 
