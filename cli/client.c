@@ -210,12 +210,11 @@ static int prepare_socket(const struct hs_cli *cli, enum route route, const char
 	return 0;
 }
 
-static int prepare(const struct hs_cli *cli, enum route route, const char *method, const char *path, const char *content_type,
-		   const void *data, size_t len, struct request *q, struct hs_err *err)
+/* curl: NULL out of memory. */
+static int prepare(CURL *curl, const struct hs_cli *cli, enum route route, const char *method, const char *path,
+		   const char *content_type, const void *data, size_t len, struct request *q, struct hs_err *err)
 {
-	if (!kept)
-		kept = curl_easy_init();
-	*q = (struct request){.curl = kept};
+	*q = (struct request){.curl = curl};
 	q->reply.limit = HS_REPLY_MAX;
 	q->line.limit = EVENT_MAX;
 	if (!q->curl)
@@ -287,9 +286,9 @@ static int error_of_reply(long status, const struct hs_buf *body, struct hs_err 
 	return rc;
 }
 
-static int perform(struct request *q, long *ret_status, struct hs_err *err)
+/* What came of a transfer. */
+static int judge(struct request *q, CURLcode code, long *ret_status, struct hs_err *err)
 {
-	CURLcode code = curl_easy_perform(q->curl);
 	if (q->event_rc != 0)
 		return q->event_rc;
 	if (code != CURLE_OK)
@@ -305,19 +304,36 @@ static int perform(struct request *q, long *ret_status, struct hs_err *err)
 	return 0;
 }
 
+static int perform(struct request *q, long *ret_status, struct hs_err *err)
+{
+	return judge(q, curl_easy_perform(q->curl), ret_status, err);
+}
+
+static void take_reply(struct request *q, long status, struct hs_reply *ret)
+{
+	*ret = (struct hs_reply){.status = status, .body = q->reply};
+	ret->json = json_loadb((const char *)ret->body.data, ret->body.len, JSON_REJECT_DUPLICATES, NULL);
+	q->reply = HS_BUF_INIT;
+}
+
+static CURL *keep(void)
+{
+	if (!kept)
+		kept = curl_easy_init();
+	return kept;
+}
+
 static int call(const struct hs_cli *cli, enum route route, const char *method, const char *path, const char *content_type,
 		const void *data, size_t len, struct hs_reply *ret, struct hs_err *err)
 {
 	REQUEST_AUTO q;
-	int rc = prepare(cli, route, method, path, content_type, data, len, &q, err);
+	int rc = prepare(keep(), cli, route, method, path, content_type, data, len, &q, err);
 	long status = 0;
 	if (rc == 0)
 		rc = perform(&q, &status, err);
 	if (rc < 0)
 		return err->num ? rc : hs_fail_errno(err, rc, "cli.request", path);
-	*ret = (struct hs_reply){.status = status, .body = q.reply};
-	ret->json = json_loadb((const char *)ret->body.data, ret->body.len, JSON_REJECT_DUPLICATES, NULL);
-	q.reply = HS_BUF_INIT;
+	take_reply(&q, status, ret);
 	return 0;
 }
 
@@ -367,7 +383,7 @@ int hs_call_person_stream(const struct hs_cli *cli, const char *path, json_t *bo
 	if (!text)
 		return hs_fail_errno(err, -ENOMEM, "cli.request", path);
 	REQUEST_AUTO q;
-	int rc = prepare(cli, ROUTE_PERSON, "POST", path, "application/json", text, strlen(text), &q, err);
+	int rc = prepare(keep(), cli, ROUTE_PERSON, "POST", path, "application/json", text, strlen(text), &q, err);
 	if (rc == 0) {
 		q.on_event = on_event;
 		q.ctx = ctx;
@@ -377,4 +393,111 @@ int hs_call_person_stream(const struct hs_cli *cli, const char *path, json_t *bo
 	}
 	free(text);
 	return rc < 0 && !err->num ? hs_fail_errno(err, rc, "cli.stream", path) : rc;
+}
+
+/* --- several at one time --- */
+
+struct hs_posts {
+	const struct hs_cli *cli;
+	CURLM *multi;
+	size_t n;
+	struct post {
+		bool on_its_way;
+		CURL *curl; /* kept with its connection */
+		struct request q;
+		struct hs_buf body;
+		void *tag;
+	} posts[HS_POSTS_MAX];
+};
+
+int hs_posts_create(const struct hs_cli *cli, struct hs_posts **ret)
+{
+	struct hs_posts *p = calloc(1, sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	p->cli = cli;
+	p->multi = curl_multi_init();
+	if (!p->multi) {
+		free(p);
+		return -ENOMEM;
+	}
+	*ret = p;
+	return 0;
+}
+
+static void end_post(struct hs_posts *p, struct post *x)
+{
+	(void)curl_multi_remove_handle(p->multi, x->curl); /* fails for a handle only that is not in it */
+	request_finish(&x->q);
+	hs_buf_finish(&x->body);
+	x->on_its_way = false;
+	p->n--;
+}
+
+void hs_posts_destroy(struct hs_posts *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < HS_POSTS_MAX; i++) {
+		if (p->posts[i].on_its_way)
+			end_post(p, &p->posts[i]);
+		curl_easy_cleanup(p->posts[i].curl); /* takes NULL */
+	}
+	(void)curl_multi_cleanup(p->multi); /* it is empty */
+	free(p);
+}
+
+size_t hs_posts_count(const struct hs_posts *p)
+{
+	return p->n;
+}
+
+int hs_posts_add(struct hs_posts *p, const char *path, const char *content_type, struct hs_buf *body, void *tag,
+		 struct hs_err *err)
+{
+	struct post *x = p->posts;
+	while (x < p->posts + HS_POSTS_MAX && x->on_its_way)
+		x++;
+	hs_assert(x < p->posts + HS_POSTS_MAX);
+	if (!x->curl)
+		x->curl = curl_easy_init();
+	x->body = *body;
+	*body = HS_BUF_INIT;
+	x->tag = tag;
+	x->on_its_way = true;
+	p->n++;
+	int rc = prepare(x->curl, p->cli, ROUTE_TENANT, "POST", path, content_type, x->body.data, x->body.len, &x->q, err);
+	if (rc == 0 && (curl_easy_setopt(x->curl, CURLOPT_PRIVATE, x) || curl_multi_add_handle(p->multi, x->curl)))
+		rc = -ENOMEM;
+	if (rc == 0)
+		return 0;
+	end_post(p, x);
+	return err->num ? rc : hs_fail_errno(err, rc, "cli.request", path);
+}
+
+int hs_posts_wait(struct hs_posts *p, void **ret_tag, struct hs_reply *ret, struct hs_err *err)
+{
+	while (p->n > 0) {
+		int running, left;
+		CURLMcode code = curl_multi_perform(p->multi, &running);
+		const CURLMsg *m = code ? NULL : curl_multi_info_read(p->multi, &left);
+		if (!code && !m)
+			code = curl_multi_poll(p->multi, NULL, 0, 1000, NULL);
+		if (code)
+			return hs_fail(err, EIO, "cli.connect", "", "%s", curl_multi_strerror(code));
+		if (!m)
+			continue;
+		CURLcode outcome = m->data.result; /* gone with its handle */
+		char *private = NULL;
+		(void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private); /* cannot fail */
+		struct post *x = (struct post *)private;
+		long status = 0;
+		int rc = judge(&x->q, outcome, &status, err);
+		*ret_tag = x->tag;
+		if (rc == 0)
+			take_reply(&x->q, status, ret);
+		end_post(p, x);
+		return rc < 0 ? rc : 1;
+	}
+	return 0;
 }

@@ -33,6 +33,22 @@ int hs_call(const struct hs_cli *cli, const char *method, const char *path, json
 int hs_call_bytes(const struct hs_cli *cli, const char *method, const char *path, const char *content_type, const void *data,
 		  size_t len, struct hs_reply *ret, struct hs_err *err) HS_MUST_CHECK;
 
+/*
+ * Several POSTs of the tenant on their way at one time, each over a connection of its own; they end in any order. body is taken
+ * over; at most HS_POSTS_MAX may be on their way.
+ */
+#define HS_POSTS_MAX 8
+
+struct hs_posts;
+int hs_posts_create(const struct hs_cli *cli, struct hs_posts **ret) HS_MUST_CHECK;
+void hs_posts_destroy(struct hs_posts *p); /* takes NULL; gives up what is on its way */
+size_t hs_posts_count(const struct hs_posts *p);
+int hs_posts_add(struct hs_posts *p, const char *path, const char *content_type, struct hs_buf *body, void *tag,
+		 struct hs_err *err) HS_MUST_CHECK;
+
+/* Wait until one ended: 1 with its reply, or a negative errno with err; *ret_tag is its tag. 0: none is on its way. */
+int hs_posts_wait(struct hs_posts *p, void **ret_tag, struct hs_reply *ret, struct hs_err *err) HS_MUST_CHECK;
+
 /* A request of the host itself (tenants, status): the admin socket only. */
 int hs_call_host(const struct hs_cli *cli, const char *method, const char *path, json_t *body, struct hs_reply *ret,
 		 struct hs_err *err) HS_MUST_CHECK;

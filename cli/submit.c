@@ -45,6 +45,7 @@ struct hs_filer {
 	struct filed *filed; /* sorted by source, then by line: look_up takes the last */
 	size_t n_filed;
 	struct filed pending;
+	uint64_t last_sequence; /* that was given here */
 };
 
 #define NOTHING_STANDS "-"
@@ -306,10 +307,11 @@ static int encrypt(const struct hs_filer *f, const struct hs_payload *payload, s
 }
 
 /* A rising number also where the state file was lost: the clock stands in for it. */
-static uint64_t next_sequence(const struct filed *before, int64_t now)
+static uint64_t next_sequence(struct hs_filer *f, const struct filed *before, int64_t now)
 {
-	uint64_t least = before ? before->sequence + 1 : 1;
-	return HS_MAX(least, (uint64_t)now);
+	uint64_t least = HS_MAX(before ? before->sequence + 1 : 1, f->last_sequence + 1); /* a file may be named twice in a run */
+	f->last_sequence = HS_MAX(least, (uint64_t)now);
+	return f->last_sequence;
 }
 
 static int copy_label(char *out, size_t cap, const char *label, const char *what, struct hs_err *err)
@@ -372,7 +374,7 @@ static int seal(struct hs_filer *f, struct hs_manifest *m, const char *name, con
 	m->created = hs_now_ms();
 	m->expires = m->created + HS_SUBMISSION_LIFE_MS;
 	m->document_expires = where->expires;
-	m->sequence = next_sequence(before, m->created);
+	m->sequence = next_sequence(f, before, m->created);
 	m->length = ciphertext->len;
 	crypto_generichash(m->hash, sizeof m->hash, ciphertext->data, ciphertext->len, NULL, 0);
 	hs_signer_content_mac(f->signer, m->source, strlen(m->source), hash, m->content_mac);
@@ -420,7 +422,7 @@ int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manif
 	const struct filed *before = look_up(f, m.source);
 	m.created = hs_now_ms();
 	m.expires = m.created + HS_SUBMISSION_LIFE_MS;
-	m.sequence = next_sequence(before, m.created);
+	m.sequence = next_sequence(f, before, m.created);
 	crypto_generichash(m.hash, sizeof m.hash, NULL, 0, NULL, 0);
 	rc = hs_manifest_sign(&m, f->signer, manifest, err);
 	if (rc == 0) {
@@ -445,6 +447,23 @@ int hs_filer_acknowledged(struct hs_filer *f, const char *job, struct hs_ticket 
 	if (ret)
 		*ret = ticket_of(x);
 	return write_line(f, x, err);
+}
+
+struct hs_ticket hs_filer_sealed(const struct hs_filer *f)
+{
+	struct hs_ticket t = ticket_of(&f->pending);
+	t.job[0] = '\0';
+	return t;
+}
+
+int hs_filer_acknowledge(struct hs_filer *f, struct hs_ticket *t, const char *job, struct hs_err *err)
+{
+	struct filed x = {.sequence = t->sequence};
+	memcpy(x.source, t->source, sizeof x.source);
+	memcpy(x.mac, t->mac, sizeof x.mac);
+	(void)snprintf(x.job, sizeof x.job, "%s", hs_id_valid(job, strlen(job), "job_") ? job : ""); /* fits, being valid */
+	memcpy(t->job, x.job, sizeof t->job);
+	return write_line(f, &x, err);
 }
 
 int hs_filer_set_aside(struct hs_filer *f, struct hs_err *err)
@@ -495,22 +514,31 @@ int hs_filer_source(const struct hs_filer *f, const char *path, char ret[static 
 	return source_of(f, path, ret, err);
 }
 
+int hs_submission_body(const struct hs_buf *manifest, const struct hs_buf *ciphertext, struct hs_buf *body)
+{
+	int rc = hs_put_u32(body, (uint32_t)manifest->len);
+	if (rc == 0)
+		rc = hs_buf_append(body, manifest->data, manifest->len);
+	return rc < 0 ? rc : hs_buf_append(body, ciphertext->data, ciphertext->len);
+}
+
+const char *hs_submission_job(const struct hs_reply *reply)
+{
+	const char *id = json_string_value(json_object_get(reply->json, "job"));
+	return id ? id : "";
+}
+
 int hs_submit(const struct hs_cli *cli, const struct hs_buf *manifest, const struct hs_buf *ciphertext, char *job, size_t job_cap,
 	      struct hs_err *err)
 {
 	HS_BUF_AUTO body = HS_BUF_INIT;
 	HS_REPLY_AUTO reply = {0};
-	int rc = hs_put_u32(&body, (uint32_t)manifest->len);
-	if (rc == 0)
-		rc = hs_buf_append(&body, manifest->data, manifest->len);
-	if (rc == 0)
-		rc = hs_buf_append(&body, ciphertext->data, ciphertext->len);
+	int rc = hs_submission_body(manifest, ciphertext, &body);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "cli.memory", "submission");
 	rc = hs_call_bytes(cli, "POST", "/v1/documents", HS_SUBMISSION_TYPE, body.data, body.len, &reply, err);
 	if (rc < 0)
 		return rc;
-	const char *id = json_string_value(json_object_get(reply.json, "job"));
-	(void)snprintf(job, job_cap, "%s", id ? id : ""); /* ids fit */
+	(void)snprintf(job, job_cap, "%s", hs_submission_job(&reply)); /* ids fit */
 	return 0;
 }

@@ -23,6 +23,7 @@
 #define HS_FILER_MAC_LEN 52
 
 struct hs_filer;
+struct hs_reply;
 
 struct hs_ticket { /* an acknowledged submission whose job has not been seen to end */
 	char source[HS_FILER_SOURCE_LEN + 1];
@@ -70,6 +71,10 @@ int hs_filer_withdraw(struct hs_filer *f, const char *path, struct hs_buf *manif
  */
 int hs_filer_acknowledged(struct hs_filer *f, const char *job, struct hs_ticket *ret, struct hs_err *err) HS_MUST_CHECK;
 
+/* The same where several are on their way: the ticket of the one just sealed, without a job, and that it was acknowledged. */
+struct hs_ticket hs_filer_sealed(const struct hs_filer *f);
+int hs_filer_acknowledge(struct hs_filer *f, struct hs_ticket *t, const char *job, struct hs_err *err) HS_MUST_CHECK;
+
 /* The last sealed one is for another to hand in: its sequence is used up, and it does not count as filed. */
 int hs_filer_set_aside(struct hs_filer *f, struct hs_err *err) HS_MUST_CHECK;
 
@@ -85,6 +90,10 @@ bool hs_filer_ticket(const struct hs_filer *f, const char *path, struct hs_ticke
 /* What this sender calls the document of path towards the appliance. */
 int hs_filer_source(const struct hs_filer *f, const char *path, char ret[static HS_FILER_SOURCE_LEN + 1],
 		    struct hs_err *err) HS_MUST_CHECK;
+
+/* What is POSTed to /v1/documents, appended to body; and the job of the reply, "" where it names none. */
+int hs_submission_body(const struct hs_buf *manifest, const struct hs_buf *ciphertext, struct hs_buf *body) HS_MUST_CHECK;
+const char *hs_submission_job(const struct hs_reply *reply);
 
 /* Hand in a manifest with its ciphertext. job receives the id of the job, "" where the appliance names none. */
 int hs_submit(const struct hs_cli *cli, const struct hs_buf *manifest, const struct hs_buf *ciphertext, char *job, size_t job_cap,

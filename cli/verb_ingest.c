@@ -22,11 +22,19 @@
 #include "cli/walk.h"
 
 #define POLL_MS 200
+#define ON_THEIR_WAY_BYTES (64u * 1024u * 1024u) /* of submissions; a larger one goes alone */
 #define FOLLOW_SECONDS_DEFAULT 3600
 
 struct job {
 	struct hs_ticket ticket;
 	char *name;
+};
+
+struct sending { /* a submission on its way */
+	struct hs_ticket ticket;
+	uint64_t size;   /* of the file */
+	size_t body_len;
+	char name[];
 };
 
 struct ingest {
@@ -42,6 +50,10 @@ struct ingest {
 	struct job *jobs;
 	size_t n_jobs, cap_jobs;
 	bool told_waiting;
+	struct hs_posts *posts;
+	struct sending *sent[HS_POSTS_MAX];
+	size_t n_sent, bytes_sent;
+	bool ended; /* by an error of more than one file */
 	struct hs_err err; /* what ended the run while jobs were asked for */
 };
 
@@ -112,6 +124,113 @@ static bool is_fatal(const struct hs_err *err)
 	       strncmp(err->code, "sender.", 7) == 0 || strncmp(err->code, "tenant.", 7) == 0;
 }
 
+static int file_failed(struct ingest *g, const char *name, int rc, struct hs_err *err)
+{
+	if (!err->num)
+		(void)hs_fail_errno(err, rc, "file.failed", name);
+	bool fatal = is_fatal(err);
+	if (!(fatal && g->ended)) /* what ends the run is said once */
+		report(g, name, err);
+	g->ended = g->ended || fatal;
+	return fatal ? rc : 0;
+}
+
+static void show_progress(struct ingest *g, uint64_t size)
+{
+	char words[64];
+	g->bytes_done += size;
+	(void)snprintf(words, sizeof words, "%zu / %zu", g->n_filed + g->n_unchanged + g->n_failed, g->n_files);
+	hs_progress_show(&g->progress, HS_MIN(g->bytes_done, g->progress.total), words);
+}
+
+static void forget_sending(struct ingest *g, struct sending *x)
+{
+	size_t i = 0;
+	while (g->sent[i] != x)
+		i++;
+	g->sent[i] = g->sent[--g->n_sent];
+	g->bytes_sent -= x->body_len;
+	free(x);
+}
+
+/* Wait until one submission was acknowledged or refused. Non-zero ends the run. */
+static int take_answer(struct ingest *g)
+{
+	HS_REPLY_AUTO reply = {0};
+	struct hs_err err = HS_ERR_INIT;
+	void *tag = NULL;
+	int rc = hs_posts_wait(g->posts, &tag, &reply, &err);
+	struct sending *x = tag;
+	if (!x)
+		return rc < 0 ? file_failed(g, "", rc, &err) : 0;
+	if (rc > 0) {
+		rc = hs_filer_acknowledge(g->filer, &x->ticket, hs_submission_job(&reply), &err);
+		g->n_filed += rc == 0;
+		if (rc == 0)
+			rc = add_job(g, &x->ticket, x->name);
+	}
+	if (rc < 0)
+		rc = file_failed(g, x->name, rc, &err);
+	show_progress(g, x->size);
+	forget_sending(g, x);
+	return rc;
+}
+
+/* Also after what ended the run: what was acknowledged is written down. */
+static int take_answers(struct ingest *g)
+{
+	int rc = 0;
+	while (g->n_sent > 0 && hs_posts_count(g->posts) > 0) {
+		int now = take_answer(g);
+		rc = rc ? rc : now;
+	}
+	return rc;
+}
+
+/* Two of one source go one after the other: their sequence must rise. */
+static bool must_wait(const struct ingest *g, const struct hs_ticket *ticket, size_t len)
+{
+	if (g->n_sent == HS_POSTS_MAX || (g->n_sent > 0 && g->bytes_sent + len > ON_THEIR_WAY_BYTES))
+		return true;
+	for (size_t i = 0; i < g->n_sent; i++) {
+		if (strcmp(g->sent[i]->ticket.source, ticket->source) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Put what was just sealed on its way. *ret_end: the run ends, and it was said why. */
+static int send_sealed(struct ingest *g, const struct hs_walk_file *file, const struct hs_buf *manifest,
+		       const struct hs_buf *ciphertext, int *ret_end, struct hs_err *err)
+{
+	const struct hs_ticket ticket = hs_filer_sealed(g->filer);
+	HS_BUF_AUTO body = HS_BUF_INIT;
+	int rc = hs_submission_body(manifest, ciphertext, &body);
+	if (rc < 0)
+		return rc;
+	while (must_wait(g, &ticket, body.len)) {
+		*ret_end = take_answer(g);
+		if (*ret_end)
+			return 0;
+	}
+	size_t n = strlen(file->name) + 1;
+	struct sending *x = calloc(1, sizeof *x + n);
+	if (!x)
+		return -ENOMEM;
+	x->ticket = ticket;
+	x->size = file->size;
+	x->body_len = body.len;
+	memcpy(x->name, file->name, n);
+	rc = hs_posts_add(g->posts, "/v1/documents", HS_SUBMISSION_TYPE, &body, x, err);
+	if (rc < 0) {
+		free(x);
+		return rc;
+	}
+	g->sent[g->n_sent++] = x;
+	g->bytes_sent += x->body_len;
+	return 0;
+}
+
 static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs_err *walk_err)
 {
 	struct ingest *g = ctx;
@@ -131,33 +250,21 @@ static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs
 	}
 	HS_BUF_AUTO manifest = HS_BUF_INIT;
 	HS_BUF_AUTO ciphertext = HS_BUF_INIT;
-	char job[48] = "";
+	int end = 0;
 	int rc = hs_filer_seal(g->filer, file->path, file->name, &where, g->again, &manifest, &ciphertext, &err);
 	struct hs_ticket ticket;
 	if (rc == HS_UNCHANGED) {
 		g->n_unchanged++;
 		rc = hs_filer_ticket(g->filer, file->path, &ticket) ? add_job(g, &ticket, file->name) : 0;
 	} else if (rc == HS_FILED) {
-		rc = hs_submit(g->cli, &manifest, &ciphertext, job, sizeof job, &err);
+		rc = send_sealed(g, file, &manifest, &ciphertext, &end, &err);
 		if (rc == 0)
-			rc = hs_filer_acknowledged(g->filer, job, &ticket, &err);
-		if (rc == 0) {
-			g->n_filed++;
-			rc = add_job(g, &ticket, file->name);
-		}
+			return end;
 	}
-	g->bytes_done += file->size;
-	char words[64];
-	(void)snprintf(words, sizeof words, "%zu / %zu", g->n_filed + g->n_unchanged + g->n_failed, g->n_files);
-	hs_progress_show(&g->progress, HS_MIN(g->bytes_done, g->progress.total), words);
-	if (rc < 0) {
-		if (!err.num)
-			(void)hs_fail_errno(&err, rc, "file.failed", file->name);
-		report(g, file->name, &err);
-		if (is_fatal(&err))
-			return rc;
-	}
-	return 0;
+	if (rc < 0)
+		end = file_failed(g, file->name, rc, &err);
+	show_progress(g, file->size);
+	return end;
 }
 
 enum ending { GOES_ON, DONE, FAILED, UNKNOWN };
@@ -280,6 +387,9 @@ static int finish(struct ingest *g, int exit_code)
 		printf(_("%zu filed, %zu unchanged, %zu failed\n"), g->n_filed, g->n_unchanged, g->n_failed);
 	}
 	json_decref(g->errors);
+	hs_posts_destroy(g->posts);
+	for (size_t i = 0; i < g->n_sent; i++)
+		free(g->sent[i]);
 	hs_filer_close(g->filer);
 	for (size_t i = 0; i < g->n_jobs; i++)
 		free(g->jobs[i].name);
@@ -322,8 +432,12 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	for (int i = first; i < argc && rc == 0; i++)
 		rc = hs_walk(argv[i], count_file, &g, &err);
 	hs_progress_begin(&g.progress, g.bytes_total);
+	if (rc == 0)
+		rc = hs_posts_create(cli, &g.posts);
 	for (int i = first; i < argc && rc == 0; i++)
 		rc = ingest_argument(&g, argv[i], collections, &err);
+	int last = g.posts ? take_answers(&g) : 0;
+	rc = rc ? rc : last;
 	hs_progress_end(&g.progress);
 	if (rc < 0) /* a fatal error of one file was reported with its name already */
 		return finish(&g, err.num ? hs_cli_fail(cli, &err) : HS_EXIT_FAILED);

@@ -309,10 +309,9 @@ int hs_store_put(struct hs_store *s, const struct hs_put *p, struct hs_id *ret_d
 	struct row row;
 	int rc = hs_store_check_open(s, err);
 
+	hs_assert(!p->words || p->words->n == p->n_chunks);
 	if (rc == 0)
 		rc = check(p, err);
-	if (rc == 0 && p->words && p->words->n != p->n_chunks)
-		rc = hs_fail(err, EINVAL, "doc.words", "", "%zu passages", p->n_chunks);
 	if (rc < 0)
 		return rc;
 	cut_title(p->title, title);
