@@ -37,7 +37,7 @@ int hs_call_bytes(const struct hs_cli *cli, const char *method, const char *path
  * Several POSTs of the tenant on their way at one time, each over a connection of its own; they end in any order. body is taken
  * over; at most HS_POSTS_MAX may be on their way.
  */
-#define HS_POSTS_MAX 8
+#define HS_POSTS_MAX 4 /* half of what a tenant takes at one time */
 
 struct hs_posts;
 int hs_posts_create(const struct hs_cli *cli, struct hs_posts **ret) HS_MUST_CHECK;

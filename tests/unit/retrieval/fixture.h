@@ -191,6 +191,7 @@ struct fixture_put {
 	const struct hs_id *document;
 	const char *source;
 	int64_t expires;
+	bool ahead; /* make the words before */
 };
 
 /* Within a transaction that the caller has begun. */
@@ -215,7 +216,20 @@ static inline int fixture_try_put(struct fixture *f, const struct fixture_put *p
 		chunks[put.n_chunks++] = (struct hs_chunk){.start = (uint32_t)at, .end = (uint32_t)end, .context = (char *)""};
 		at = end;
 	}
-	return rc < 0 ? rc : hs_store_put(f->store, &put, ret_document, ret_version, err);
+	struct hs_words *words = NULL;
+	struct hs_tagger *tagger = NULL;
+
+	if (rc == 0 && p->ahead) {
+		rc = hs_tagger_create(f->analyzer, &tagger);
+		if (rc == 0)
+			rc = hs_words_create(tagger, put.title, &d, chunks, put.n_chunks, &words);
+		put.words = words;
+	}
+	if (rc == 0)
+		rc = hs_store_put(f->store, &put, ret_document, ret_version, err);
+	hs_words_destroy(words);
+	hs_tagger_destroy(tagger);
+	return rc;
 }
 
 static inline struct hs_id fixture_put(struct fixture *f, uint32_t class_id, const char *title, const char *text)

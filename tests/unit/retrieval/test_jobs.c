@@ -222,10 +222,33 @@ static void test_one_kind_may_be_begun_alone(void **state)
 	assert_string_equal(job.id.s, id.s);
 }
 
+static void test_what_was_tried_before_or_is_large_goes_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_store_job job;
+	HS_BUF_AUTO detail = HS_BUF_INIT;
+	struct hs_err none = HS_ERR_INIT;
+	SKIP_WITHOUT_DICTIONARY(f);
+	struct hs_id first = add(f, "put", "src_1");
+	(void)add(f, "put", "src_2");
+	assert_int_equal(hs_store_job_begin(db_of(f), NULL, 5, T0, &job, &detail, &none), -EBUSY); /* six bytes */
+	assert_int_equal(detail.len, 0);
+	must(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, err));
+	assert_string_equal(job.id.s, first.s);
+	must(hs_store_jobs_recover(db_of(f), T0, err)); /* the process ended under it */
+	assert_int_equal(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, &none), -EBUSY);
+	assert_int_equal(get(f, &first).state, HS_STORE_JOB_OPEN);
+	must(hs_store_job_begin(db_of(f), NULL, 0, T0, &job, &detail, err));
+	assert_string_equal(job.id.s, first.s);
+	assert_int_equal(job.attempts, 2);
+	must(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, err)); /* the second was never tried */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_the_document_s_fault_is_final, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_what_was_tried_before_or_is_large_goes_alone, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_suspects_and_losses_are_counted, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_the_host_s_fault_costs_no_attempt, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_waits_grow_and_end, fixture_setup, fixture_teardown),

@@ -51,6 +51,29 @@ static void test_a_document_is_found_when_its_transaction_commits(void **state)
 	}
 }
 
+/* One text twice: all that is counted of each passage is the same, and FTS5 finds its own tokens in the texts. */
+static void test_words_made_ahead_are_those_made_in_time(void **state)
+{
+	struct fixture *f = *state;
+	SKIP_WITHOUT_DICTIONARY(f);
+	for (int ahead = 0; ahead < 2; ahead++) {
+		const struct fixture_put p = {.title = "出張の旅費規程", .text = "出張の旅費は実費とする。宿泊料は一泊一万円である。サーバー室には入らない。",
+					      .class_id = 1, .chunk = 30, .source = ahead ? "src_b" : "src_a", .ahead = ahead};
+		struct hs_id document, version;
+		must(hs_store_begin(f->store, err));
+		must(fixture_try_put(f, &p, &document, &version, err));
+		must(hs_store_commit(f->store, err));
+	}
+	assert_true(number(f, "SELECT count(*) FROM chunks") >= 6);
+	assert_int_equal(number(f, "SELECT count(DISTINCT document) FROM chunks"), 2);
+	assert_int_equal(number(f, "SELECT count(*) FROM chunks a JOIN chunks b ON a.idx = b.idx AND a.document < b.document"
+				   " WHERE a.words = b.words AND a.bigrams = b.bigrams AND a.words > 0 AND a.bigrams > 0"),
+			 number(f, "SELECT count(*) / 2 FROM chunks"));
+	assert_int_equal(sqlite3_exec(hs_store_db(f->store), "INSERT INTO chunks_fts(chunks_fts, rank) VALUES('integrity-check', 1)",
+				      NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(number(f, "SELECT count(DISTINCT length(data)) FROM segments WHERE level = 0"), 1);
+}
+
 static void test_a_new_version_replaces_and_the_old_one_stays_readable(void **state)
 {
 	struct fixture *f = *state;
@@ -615,7 +638,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-		T(test_a_document_is_found_when_its_transaction_commits),
+		T(test_a_document_is_found_when_its_transaction_commits), T(test_words_made_ahead_are_those_made_in_time),
 		T(test_a_new_version_replaces_and_the_old_one_stays_readable),
 		T(test_deletion_holds_at_once_and_a_purge_leaves_no_word),
 		T(test_replaced_versions_go_when_their_time_is_over),
