@@ -181,8 +181,11 @@ static int take_answers(struct ingest *g)
 {
 	int rc = 0;
 	while (g->n_sent > 0 && hs_posts_count(g->posts) > 0) {
+		size_t before = g->n_sent;
 		int now = take_answer(g);
 		rc = rc ? rc : now;
+		if (g->n_sent == before) /* no more answers come */
+			break;
 	}
 	return rc;
 }

@@ -31,7 +31,7 @@
 
 /*
  * Lanes: documents on their way at one time. While one is extracted and the words of another are made, the writer indexes a third;
- * those that wait for the writer together share a transaction.
+ * those that wait for the writer together share a transaction. Where one of these fails, each has a transaction of its own.
  */
 #define LANES 8
 #define BESIDE_MAX (1u << 20)  /* bytes of a submission that goes beside others; a larger one goes alone */
@@ -249,8 +249,9 @@ static int delete_document(struct lane *l)
 static void count_open(struct hs_intake *i)
 {
 	uint64_t open, failed;
-	if (hs_store_job_counts(hs_store_db(i->tenant->store), &open, &failed, NULL) == 0)
-		__atomic_store_n(&i->open, open, __ATOMIC_RELAXED);
+	if (hs_store_job_counts(hs_store_db(i->tenant->store), &open, &failed, NULL) < 0)
+		return; /* what was last seen stands */
+	__atomic_store_n(&i->open, open, __ATOMIC_RELAXED);
 	__atomic_store_n(&i->failed, failed, __ATOMIC_RELAXED);
 }
 
@@ -700,9 +701,11 @@ static void extracted(void *ctx, int rc, struct hs_buf *out, const struct hs_err
 		*out = HS_BUF_INIT;
 		l->state = PREPARING;
 		l->job = (struct hs_job){.run = run_prepare, .done = prepared};
-		l->rc = hs_worker_push(l->tenant->preparer, &l->job); /* fails while the process ends: the job is begun again */
-		if (l->rc < 0)
+		rc = hs_worker_push(l->tenant->preparer, &l->job); /* fails while the process ends: the job is begun again */
+		if (rc < 0) { /* else the lane is the preparer's from here on */
+			l->rc = rc;
 			ready(l);
+		}
 	}
 	extract_some(l->intake);
 }
@@ -716,10 +719,12 @@ static void extract_some(struct hs_intake *i)
 		if (l->state != BEGUN)
 			continue;
 		l->state = EXTRACTING;
-		l->rc = hs_extract(i->tenant->extract, p->content, p->content_len, (struct hs_slice){p->name, p->name_len},
-				   (struct hs_slice){p->media, p->media_len}, extracted, l, &l->err);
-		if (l->rc < 0)
+		int rc = hs_extract(i->tenant->extract, p->content, p->content_len, (struct hs_slice){p->name, p->name_len},
+				    (struct hs_slice){p->media, p->media_len}, extracted, l, &l->err);
+		if (rc < 0) { /* else it may have ended already, and told so */
+			l->rc = rc;
 			ready(l);
+		}
 	}
 }
 

@@ -1,8 +1,11 @@
 /*
- * Intake: from a submission to an indexed document.
+ * Intake: from submissions to indexed documents, several on their way at one time.
  *
  *   POST /v1/documents --admitted--> job row on disk (acknowledged) --begin--> opened: age, payload --> extractor
- *     --> canonical text, chunks, blobs, words: one transaction --> found by words; the embedder is kicked
+ *     --> canonical text, chunks, words (preparer thread) --> blobs, index: one transaction, shared by those that wait for it
+ *     --> found by words; the embedder is kicked
+ *
+ * What was tried before and what is large goes alone: what ends this process is not blamed on its neighbours.
  *
  * Only this process opens a submission. Each step that fails ends the job with its reason, or begins it again later where
  * the reason is not the document's (retrieval/jobs.h). Loop thread, except where a function says otherwise.
