@@ -17,7 +17,8 @@ static const struct hs_verb tenant_verbs[] = {
 	{"tenant info", tenant_info, "", HS_N_("what a sender needs: id and public key of the tenant")},
 	{"tenant seal", tenant_seal, "NAME", HS_N_("close a tenant: its process ends, its key leaves memory")},
 	{"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
-	{"tenant rebuild", tenant_rebuild, "NAME", HS_N_("index all texts anew, after another dictionary or version: a tenant that does not open")},
+	{"tenant rebuild", tenant_rebuild, "NAME",
+	 HS_N_("index all texts anew, after another dictionary or version: a tenant that does not open")},
 };
 
 static int tenant_add(struct hs_cli *cli, int argc, char **argv)
@@ -119,4 +120,5 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	return hs_cli_dispatch(cli, "tenant", tenant_verbs, HS_ARRAY_LEN(tenant_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal|rebuild", HS_N_("make, list, close and open tenants")};
+const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal|rebuild",
+				       HS_N_("make, list, close and open tenants")};

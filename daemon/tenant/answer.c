@@ -15,7 +15,10 @@
 #define BUDGET_MOST 4000
 #define BUDGET_UNKNOWN 300
 
-/* A quote is of the best passage, unless another's sentence is worth so much more that the best passage's is beside the question. */
+/*
+ * A quote is of the best passage, unless another's sentence is worth so much more that the best passage's is beside the
+ * question.
+ */
 #define BEST_PASSAGE_WORTH 0.5f
 
 /* A second quote must be nearly as good as the first. */

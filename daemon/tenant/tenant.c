@@ -256,7 +256,8 @@ json_t *hs_tenant_status(struct hs_tenant *t)
 	struct hs_store_progress p;
 	hs_store_progress(t->store, &p);
 	const struct hs_infer_models *m = hs_infer_client_models(t->infer);
-	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s}", "id", t->id.s, "name",
+	json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s}", "id", t->id.s,
+				   "name",
 			 t->name, "tag", t->tag, "recipient", t->recipient, "documents", (json_int_t)p.documents, "chunks",
 			 (json_int_t)p.chunks, "vectors", (json_int_t)p.vectors, "index_bytes", (json_int_t)p.memory, "dirty",
 			 (json_int_t)p.dirty, "waiting_jobs", (json_int_t)hs_intake_open(t->intake), "failed_jobs",
