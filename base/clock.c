@@ -7,7 +7,7 @@
 static uint64_t read_clock_us(clockid_t id)
 {
 	struct timespec ts;
-	(void)clock_gettime(id, &ts); /* cannot fail for the two clocks used here */
+	(void)clock_gettime(id, &ts); /* cannot fail for the clocks used here */
 	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
 }
 
@@ -24,6 +24,11 @@ uint64_t hs_monotonic_ms(void)
 uint64_t hs_monotonic_us(void)
 {
 	return read_clock_us(CLOCK_MONOTONIC);
+}
+
+uint64_t hs_uptime_ms(void)
+{
+	return read_clock_us(CLOCK_BOOTTIME) / 1000u;
 }
 
 void hs_time_format(int64_t ms, char out[static HS_TIME_TEXT_LEN + 1])

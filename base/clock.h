@@ -10,6 +10,9 @@ int64_t hs_now_ms(void);
 uint64_t hs_monotonic_ms(void);
 uint64_t hs_monotonic_us(void);
 
+/* Since the machine was started, its sleep included: goes on where the clock is set. */
+uint64_t hs_uptime_ms(void);
+
 #define HS_TIME_TEXT_LEN 24
 
 /* RFC 3339 in UTC, "2026-03-31T08:00:00.000Z". */

@@ -1,6 +1,24 @@
 /* hisho status: what runs, what is missing, what the disk protects. */
+#include <string.h>
+
 #include "cli/client.h"
 #include "cli/output.h"
+
+/* Less than this is what a clock that is kept right is put right by. */
+#define CLOCK_BEHIND_MS 5000
+
+/* One sentence for a tenant whose audit log holds a later time than the host's clock shows. */
+static void print_clock(const json_t *status)
+{
+	json_int_t behind = json_integer_value(json_object_get(status, "clock_behind_ms")), minutes = behind / 60000;
+	const char *name = json_string_value(json_object_get(status, "name"));
+	if (behind < CLOCK_BEHIND_MS || !name)
+		return;
+	putchar('\n');
+	hs_print_safe(stdout, name, strlen(name));
+	printf(_(": the clock of this host was set back by %lld d %lld h %lld min %lld s. Expiry is judged as if it had not been.\n"),
+	       (long long)(minutes / 1440), (long long)(minutes / 60 % 24), (long long)(minutes % 60), (long long)(behind / 1000 % 60));
+}
 
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
@@ -17,6 +35,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		return hs_print_json(reply.json);
 
 	hs_print_fields(reply.json); /* then the lists as tables */
+	print_clock(reply.json);
 	const json_t *processes = json_object_get(reply.json, "processes");
 	static const struct hs_column columns[] = {
 		{.title = HS_N_("PROCESS"), .key = "name"},
@@ -28,7 +47,12 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	if (json_array_size(processes) == 0)
 		return HS_EXIT_OK;
 	putchar('\n');
-	return hs_print_table(cli, processes, columns, HS_ARRAY_LEN(columns));
+	rc = hs_print_table(cli, processes, columns, HS_ARRAY_LEN(columns));
+	size_t i;
+	json_t *process;
+	json_array_foreach(processes, i, process)
+		print_clock(json_object_get(process, "detail"));
+	return rc;
 }
 
 const struct hs_verb hs_verb_status = {"status", run, "[--tenant NAME]",

@@ -1,4 +1,4 @@
-/* hisho tenant add|list|info|seal|unseal|rebuild: the tenants of this host. */
+/* hisho tenant add|list|info|seal|unseal|rebuild|clock: the tenants of this host. */
 #include <errno.h>
 
 #include "cli/client.h"
@@ -10,6 +10,7 @@ static int tenant_info(struct hs_cli *cli, int argc, char **argv);
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv);
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv);
 static int tenant_rebuild(struct hs_cli *cli, int argc, char **argv);
+static int tenant_clock(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb tenant_verbs[] = {
 	{"tenant add", tenant_add, "NAME", HS_N_("make a tenant: its key, its database")},
@@ -19,6 +20,8 @@ static const struct hs_verb tenant_verbs[] = {
 	{"tenant unseal", tenant_unseal, "NAME", HS_N_("open a sealed tenant")},
 	{"tenant rebuild", tenant_rebuild, "NAME",
 	 HS_N_("index all texts anew, after another dictionary or version: a tenant that does not open")},
+	{"tenant clock", tenant_clock, "",
+	 HS_N_("judge expiry by the host's clock again, after it had been set forward by mistake")},
 };
 
 static int tenant_add(struct hs_cli *cli, int argc, char **argv)
@@ -105,6 +108,26 @@ static int tenant_rebuild(struct hs_cli *cli, int argc, char **argv)
 	return post_act(cli, &tenant_verbs[5], "rebuild", argc, argv);
 }
 
+static int tenant_clock(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &tenant_verbs[6], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	if (argc != first)
+		return hs_cli_usage(&tenant_verbs[6], _("--tenant names it"));
+	struct hs_err err = HS_ERR_INIT;
+	HS_REPLY_AUTO reply = {0};
+	if (hs_call(cli, "POST", "/v1/admin/clock", json_object(), &reply, &err) < 0)
+		return hs_cli_fail(cli, &err);
+	if (cli->json)
+		return hs_print_json(reply.json);
+	char from[32], to[32];
+	hs_print_time(json_integer_value(json_object_get(reply.json, "from")), from);
+	hs_print_time(json_integer_value(json_object_get(reply.json, "to")), to);
+	printf(_("expiry was judged by %s, and is by %s\n"), from, to);
+	return HS_EXIT_OK;
+}
+
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv)
 {
 	return post_act(cli, &tenant_verbs[3], "seal", argc, argv);
@@ -120,5 +143,5 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	return hs_cli_dispatch(cli, "tenant", tenant_verbs, HS_ARRAY_LEN(tenant_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal|rebuild",
+const struct hs_verb hs_verb_tenant = {"tenant", run, "add|list|info|seal|unseal|rebuild|clock",
 				       HS_N_("make, list, close and open tenants")};

@@ -12,6 +12,7 @@
 
 #include <sodium.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "base/wire.h"
@@ -33,7 +34,8 @@ struct hs_audit {
 	uint64_t reserved; /* up to where disk space is held */
 	uint64_t generation;
 	struct hs_audit_head head;
-	int64_t clock_high;
+	int64_t clock_high; /* of a record; or what the mark said at the opening */
+	int64_t lead;       /* atomic: the highest time judged by, less the machine's uptime at that moment */
 	uint64_t commit_high;
 	struct hs_buf record, plain;
 };
@@ -62,6 +64,17 @@ void hs_audit_query_hmac(const uint8_t key[static HS_AUDIT_KEY_LEN], const char 
 	derive_all(key, &k);
 	query_hmac(&k, query, n, out);
 	sodium_memzero(&k, sizeof(k));
+}
+
+static void set_high(struct hs_audit *a, int64_t ms)
+{
+	__atomic_store_n(&a->lead, ms - (int64_t)hs_uptime_ms(), __ATOMIC_RELAXED);
+}
+
+int64_t hs_audit_now(const struct hs_audit *a, int64_t host_ms)
+{
+	int64_t since_high = (int64_t)hs_uptime_ms() + __atomic_load_n(&a->lead, __ATOMIC_RELAXED);
+	return HS_MAX(host_ms, since_high);
 }
 
 static int mark_name(const char *name, char out[static NAME_MAX + 1], struct hs_err *err)
@@ -254,6 +267,7 @@ static int check_log(struct hs_audit *a, int dirfd, const char *name, const char
 	*ret_torn = w.trail.size - w.trail.at;
 	a->generation = mark.generation;
 	a->clock_high = HS_MAX(mark.clock_high, w.trail.clock_high);
+	set_high(a, a->clock_high);
 	a->commit_high = w.trail.commit_high;
 	a->head = (struct hs_audit_head){.seq = w.trail.seq, .time = last};
 	memcpy(a->head.chain, w.trail.chain, sizeof(a->head.chain));
@@ -387,7 +401,9 @@ static int failed_for_good(struct hs_audit *a, struct hs_err *err, const char *w
 static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uint8_t *chain, struct hs_err *err)
 {
 	uint8_t slot[HS_MARK_SLOT];
-	struct hs_mark m = {.generation = a->generation + 1, .seq = r->seq, .clock_high = HS_MAX(a->clock_high, r->time)};
+	bool sets_clock = r->flags & HS_TRAIL_CLOCK_SET;
+	struct hs_mark m = {
+	    .generation = a->generation + 1, .seq = r->seq, .clock_high = sets_clock ? r->time : hs_audit_now(a, r->time)};
 	memcpy(m.chain, chain, sizeof(m.chain));
 	int rc = write_at(a->fd, a->size, a->record.data, a->record.len);
 	if (rc) {
@@ -404,7 +420,8 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 		return failed_for_good(a, err, "mark");
 	a->generation = m.generation;
 	a->size += a->record.len;
-	a->clock_high = m.clock_high;
+	a->clock_high = sets_clock ? r->time : HS_MAX(a->clock_high, r->time);
+	set_high(a, m.clock_high);
 	a->commit_high = HS_MAX(a->commit_high, r->commit_seq);
 	a->head = (struct hs_audit_head){.seq = r->seq, .time = r->time};
 	memcpy(a->head.chain, chain, sizeof(a->head.chain));
@@ -460,7 +477,10 @@ int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t
 	int rc = hs_record_encode(e, hmac, &a->plain, err);
 	if (rc)
 		return rc;
-	struct hs_trail_record r = {.kind = HS_TRAIL_ENTRY, .time = e->time, .commit_seq = e->commit_seq};
+	struct hs_trail_record r = {.kind = HS_TRAIL_ENTRY,
+				    .time = e->time,
+				    .commit_seq = e->commit_seq,
+				    .flags = e->sets_clock ? HS_TRAIL_CLOCK_SET : 0};
 	rc = append(a, &r, a->plain.data, a->plain.len, err);
 	sodium_memzero(a->plain.data, a->plain.len);
 	if (!rc && ret_seq)
@@ -471,11 +491,6 @@ int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t
 void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret)
 {
 	*ret = a->head;
-}
-
-int64_t hs_audit_clock_high(const struct hs_audit *a)
-{
-	return a->clock_high;
 }
 
 uint64_t hs_audit_commit_high(const struct hs_audit *a)

@@ -70,7 +70,8 @@ struct hs_audit_entry {
 	const char *request;   /* id that the records of one request share, or NULL */
 	uint64_t about;        /* seq of the record that this one closes; 0: none */
 	uint64_t commit_seq;   /* the database's, at this moment */
-	int64_t time;          /* UTC ms */
+	int64_t time;          /* UTC ms, of the host's clock */
+	bool sets_clock;       /* a person says that this time is right, however high an earlier one was */
 
 	/* A question: an HMAC of the query, always; the text itself only where the tenant opted in. */
 	const char *query;
@@ -107,8 +108,11 @@ int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t
 
 void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret);
 
-/* The highest time ever recorded: a clock below it was set back. */
-int64_t hs_audit_clock_high(const struct hs_audit *a);
+/*
+ * The time by which expiry is judged: host_ms, what the host's clock says; or, where that was set back, the highest time that was
+ * recorded and what has passed since. It outlives a restart as the mark keeps it. Any thread, without the lock.
+ */
+int64_t hs_audit_now(const struct hs_audit *a, int64_t host_ms);
 
 /* The highest commit sequence ever recorded: a database below it was rolled back, and must not be served. */
 uint64_t hs_audit_commit_high(const struct hs_audit *a);

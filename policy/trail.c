@@ -152,7 +152,7 @@ int hs_trail_next(struct hs_trail *t, struct hs_trail_record *ret)
 	memcpy(t->chain, chain, sizeof(t->chain));
 	t->seq = r.seq;
 	t->at += length;
-	if (r.time > t->clock_high)
+	if (r.time > t->clock_high || r.flags & HS_TRAIL_CLOCK_SET)
 		t->clock_high = r.time;
 	if (r.commit_seq > t->commit_high)
 		t->commit_high = r.commit_seq;

@@ -18,7 +18,10 @@
 #define HS_TRAIL_RECORD_MIN (HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN)
 
 enum hs_trail_kind { HS_TRAIL_ENTRY = 1 };
-enum hs_trail_flag { HS_TRAIL_CLOCK_BACK = 1u << 0 };
+enum hs_trail_flag {
+	HS_TRAIL_CLOCK_BACK = 1u << 0, /* the clock stood before a time that was recorded earlier */
+	HS_TRAIL_CLOCK_SET = 1u << 1,  /* from here on this record's time is the highest: what was later is forgotten */
+};
 
 struct hs_trail_header {
 	uint8_t bytes[HS_TRAIL_HEADER_LEN];

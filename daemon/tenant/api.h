@@ -52,6 +52,7 @@ int hs_api_policy_apply(struct hs_exchange *x, struct hs_write_context *c);
 int hs_api_explain(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_admin_documents(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c);
+int hs_api_clock_set(struct hs_exchange *x, struct hs_write_context *c);
 int hs_api_status(struct hs_exchange *x);
 
 #endif

@@ -28,8 +28,8 @@ int hs_api_policy_apply(struct hs_exchange *x, struct hs_write_context *c)
 	bool dry_run = dry && strcmp(dry, "1") == 0;
 	struct hs_policy_change change;
 	HS_BUF_AUTO diff = HS_BUF_INIT;
-	int rc = hs_policy_apply(hs_store_db(x->tenant->store), (const char *)x->body.data, x->body.len, x->who.user, hs_now_ms(),
-				 dry_run, &change, &diff, &x->err);
+	int rc = hs_policy_apply(hs_store_db(x->tenant->store), (const char *)x->body.data, x->body.len, x->who.user,
+				 hs_tenant_now(x->tenant), dry_run, &change, &diff, &x->err);
 	if (rc < 0)
 		return rc;
 	char *hash = hs_arena_alloc(x->arena, 2 * HS_POLICY_HASH_LEN + 1);
@@ -80,7 +80,7 @@ int hs_api_explain(struct hs_exchange *x, struct hs_read_context *c)
 		return rc;
 	json_t *rules = json_array();
 	struct hs_explanation why;
-	rc = hs_policy_explain(db, user, row.class_id, hs_now_ms(), explained_rule, &rules, &why, &x->err);
+	rc = hs_policy_explain(db, user, row.class_id, hs_tenant_now(x->tenant), explained_rule, &rules, &why, &x->err);
 	if (rc < 0) {
 		json_decref(rules);
 		return rc;
@@ -220,6 +220,22 @@ int hs_api_audit(struct hs_exchange *x, struct hs_read_context *c)
 }
 
 /* On the loop: what models there are belongs to it. */
+/* A word of who sets this host's clock, and of nobody else: it may make valid again what had expired. */
+int hs_api_clock_set(struct hs_exchange *x, struct hs_write_context *c)
+{
+	if (x->who.kind != HS_CREDENTIAL_PEER)
+		return hs_fail(&x->err, EPERM, "auth.scope", HS_N_("This credential does not permit that."), "%s", x->path);
+	int64_t host = hs_now_ms(), judged = hs_audit_now(x->tenant->audit, host);
+	char *from = hs_arena_alloc(x->arena, HS_TIME_TEXT_LEN + 1);
+	if (!from)
+		return -ENOMEM;
+	hs_time_format(judged, from);
+	hs_exchange_audit(x, "clock.set", "", HS_AUDIT_ALLOWED);
+	x->entry.detail = from;
+	x->entry.sets_clock = true;
+	return hs_exchange_reply(x, json_pack("{s:I, s:I}", "from", (json_int_t)judged, "to", (json_int_t)host));
+}
+
 int hs_api_status(struct hs_exchange *x)
 {
 	int rc = hs_exchange_reply(x, hs_tenant_status(x->tenant));

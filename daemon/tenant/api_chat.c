@@ -282,16 +282,16 @@ static int may_show(struct hs_exchange *x, struct hs_reader *reader, const char 
 {
 	uint64_t epoch;
 	int rc = hs_policy_epoch(hs_reader_db(reader), &epoch);
-	if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_now_ms())) {
+	if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_tenant_now(x->tenant))) {
 		struct hs_grant *fresh;
-		rc = hs_policy_resolve(hs_reader_db(reader), &x->who, hs_now_ms(), &fresh, &x->err);
+		rc = hs_policy_resolve(hs_reader_db(reader), &x->who, hs_tenant_now(x->tenant), &fresh, &x->err);
 		if (rc < 0)
 			return rc;
 		hs_grant_destroy(x->grant);
 		x->grant = fresh;
 	}
 	struct hs_version_row row;
-	return rc < 0 ? rc : hs_store_version(reader, x->grant, HS_RIGHT_ASK, hs_now_ms(), version, &row, &x->err);
+	return rc < 0 ? rc : hs_store_version(reader, x->grant, HS_RIGHT_ASK, hs_tenant_now(x->tenant), version, &row, &x->err);
 }
 
 static int check_sentence(struct hs_exchange *x, struct hs_read_context *r)

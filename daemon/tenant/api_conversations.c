@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "daemon/tenant/api.h"
 #include "daemon/tenant/chat_events.h"
 #include "retrieval/conversations.h"
@@ -163,8 +162,8 @@ int hs_api_conversation(struct hs_exchange *x, struct hs_read_context *c)
 	if (rc < 0)
 		return rc;
 	o.messages = json_array();
-	rc = hs_conversation_open(c->reader, x->grant, hs_now_ms(), row.id.s, before ? before : "", limit, message_row, &o, &more,
-				  &x->err);
+	rc = hs_conversation_open(c->reader, x->grant, hs_tenant_now(x->tenant), row.id.s, before ? before : "", limit,
+				  message_row, &o, &more, &x->err);
 	if (rc < 0) {
 		json_decref(o.messages);
 		return rc;
@@ -231,7 +230,7 @@ int hs_api_feedback(struct hs_exchange *x, struct hs_write_context *c)
 		return rc;
 	rc = take_feedback(x, body, &f);
 	if (rc == 0)
-		rc = hs_conversation_feedback(x->tenant->store, x->who.user, x->params[0], &f, hs_now_ms(), &x->err);
+		rc = hs_conversation_feedback(x->tenant->store, x->who.user, x->params[0], &f, hs_tenant_now(x->tenant), &x->err);
 	json_decref(body);
 	if (rc < 0)
 		return rc;
@@ -271,7 +270,7 @@ int hs_api_feedback_list(struct hs_exchange *x, struct hs_read_context *c)
 	if (rc < 0)
 		return rc;
 	struct feedback_page p = {.page = {json_array(), limit, false}};
-	rc = hs_feedback_list(c->reader, hs_now_ms(), after ? after : "", limit + 1, feedback_row, &p, &x->err);
+	rc = hs_feedback_list(c->reader, hs_tenant_now(x->tenant), after ? after : "", limit + 1, feedback_row, &p, &x->err);
 	if (rc >= 0) {
 		char detail[32];
 		(void)snprintf(detail, sizeof detail, "shared=%zu", p.n_shared);

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/translate.h"
 #include "base/utf8.h"
 #include "crypto/blob.h"
@@ -77,7 +76,7 @@ int hs_api_documents(struct hs_exchange *x, struct hs_read_context *c)
 	if (rc < 0)
 		return rc;
 	struct list l = {x, hs_reader_db(c->reader), json_array()};
-	rc = hs_store_list(c->reader, x->grant, hs_now_ms(), after ? after : "", limit, list_row, &l, &x->err);
+	rc = hs_store_list(c->reader, x->grant, hs_tenant_now(x->tenant), after ? after : "", limit, list_row, &l, &x->err);
 	if (rc < 0) {
 		json_decref(l.rows);
 		return rc;
@@ -135,8 +134,8 @@ int hs_api_source(struct hs_exchange *x, struct hs_read_context *c)
 	if ((start_text && !take_offset(start_text, &start)) || (end_text && !take_offset(end_text, &end)))
 		return hs_fail(&x->err, EINVAL, "request.parameter", HS_N_("The value is of the wrong type or out of range."), "start, end");
 	bool ranged = start_text && end_text;
-	int rc = hs_store_version(c->reader, x->grant, ranged && !original ? HS_RIGHT_ASK : HS_RIGHT_DOWNLOAD, hs_now_ms(),
-				  version ? version : x->params[0], row, &x->err);
+	int rc = hs_store_version(c->reader, x->grant, ranged && !original ? HS_RIGHT_ASK : HS_RIGHT_DOWNLOAD,
+				  hs_tenant_now(x->tenant), version ? version : x->params[0], row, &x->err);
 	if (rc == 0 && strcmp(row->document.s, x->params[0]) != 0)
 		rc = hs_fail(&x->err, ENOENT, "doc.unknown", HS_N_("There is no such document."), "%.64s", x->params[0]);
 	if (rc < 0)

@@ -4,7 +4,6 @@
 
 #include <sodium.h>
 
-#include "base/clock.h"
 #include "crypto/signer.h"
 #include "daemon/tenant/api.h"
 #include "policy/rules.h"
@@ -107,7 +106,7 @@ int hs_api_user_add(struct hs_exchange *x, struct hs_write_context *c)
 	if (!name)
 		return need(x, "name");
 	struct hs_id id;
-	rc = hs_user_add(hs_store_db(x->tenant->store), name, display ? display : name, hs_now_ms(), &id, &x->err);
+	rc = hs_user_add(hs_store_db(x->tenant->store), name, display ? display : name, hs_tenant_now(x->tenant), &id, &x->err);
 	if (rc < 0)
 		return rc;
 	hs_exchange_audit(x, "user.add", hs_arena_strndup(x->arena, id.s, HS_ID_LEN), HS_AUDIT_ALLOWED);
@@ -165,7 +164,7 @@ int hs_api_token_add(struct hs_exchange *x, struct hs_write_context *c)
 	if (rc < 0)
 		return rc;
 	struct hs_credential credential;
-	int64_t now = hs_now_ms(), expires = now + n_days * DAY_MS;
+	int64_t now = hs_tenant_now(x->tenant), expires = now + n_days * DAY_MS;
 	rc = hs_token_add(x->tenant->gate, hs_store_db(x->tenant->store), user, scopes, label ? label : "", expires, now, &credential,
 			  &x->err);
 	if (rc < 0)
@@ -183,7 +182,7 @@ int hs_api_token_add(struct hs_exchange *x, struct hs_write_context *c)
 
 int hs_api_token_revoke(struct hs_exchange *x, struct hs_write_context *c)
 {
-	int rc = hs_token_revoke(hs_store_db(x->tenant->store), x->params[0], hs_now_ms(), &x->err);
+	int rc = hs_token_revoke(hs_store_db(x->tenant->store), x->params[0], hs_tenant_now(x->tenant), &x->err);
 	if (rc < 0)
 		return rc;
 	hs_exchange_audit(x, "token.revoke", x->params[0], HS_AUDIT_ALLOWED);
@@ -200,7 +199,7 @@ int hs_api_link_add(struct hs_exchange *x, struct hs_write_context *c)
 	if (!user)
 		return need(x, "user");
 	struct hs_credential code;
-	int64_t now = hs_now_ms();
+	int64_t now = hs_tenant_now(x->tenant);
 	rc = hs_code_add(x->tenant->gate, hs_store_db(x->tenant->store), user, now, &code, &x->err);
 	if (rc < 0)
 		return rc;
@@ -255,7 +254,8 @@ int hs_api_sender_add(struct hs_exchange *x, struct hs_write_context *c)
 			return need(x, "collections");
 	}
 	struct hs_id id;
-	rc = hs_sender_add(hs_store_db(x->tenant->store), name, key, n ? collections : NULL, n, hs_now_ms(), &id, &x->err);
+	rc = hs_sender_add(hs_store_db(x->tenant->store), name, key, n ? collections : NULL, n, hs_tenant_now(x->tenant), &id,
+			   &x->err);
 	if (rc < 0)
 		return rc;
 	hs_exchange_audit(x, "sender.add", hs_arena_strndup(x->arena, id.s, HS_ID_LEN), HS_AUDIT_ALLOWED);
@@ -265,7 +265,7 @@ int hs_api_sender_add(struct hs_exchange *x, struct hs_write_context *c)
 
 int hs_api_sender_revoke(struct hs_exchange *x, struct hs_write_context *c)
 {
-	int rc = hs_sender_revoke(hs_store_db(x->tenant->store), x->params[0], hs_now_ms(), &x->err);
+	int rc = hs_sender_revoke(hs_store_db(x->tenant->store), x->params[0], hs_tenant_now(x->tenant), &x->err);
 	if (rc < 0)
 		return rc;
 	hs_exchange_audit(x, "sender.revoke", x->params[0], HS_AUDIT_ALLOWED);

@@ -4,7 +4,6 @@
 
 #include <sodium.h>
 
-#include "base/clock.h"
 #include "crypto/token.h"
 #include "daemon/tenant/api.h"
 #include "policy/rules.h"
@@ -32,7 +31,7 @@ int hs_api_session_begin(struct hs_exchange *x, struct hs_write_context *c)
 	bool by_code = code != NULL;
 	json_decref(body);
 	sqlite3 *db = hs_store_db(x->tenant->store);
-	int64_t now = hs_now_ms();
+	int64_t now = hs_tenant_now(x->tenant);
 	if (!parsed || given.kind != (by_code ? HS_CREDENTIAL_CODE : HS_CREDENTIAL_TOKEN))
 		return hs_fail(&x->err, EACCES, "auth.refused", HS_N_("The link or token does not permit to sign in. Ask for a new one."), "%s",
 			       x->tenant->name);

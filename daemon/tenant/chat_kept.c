@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "retrieval/conversations.h"
 
 _Static_assert(HS_CONVERSATION_CITATIONS_MAX >= HS_ANSWER_CITATIONS_MAX, "every sentence's citation is kept");
@@ -27,7 +26,7 @@ static struct hs_asked asked(const struct hs_kept *k, const struct hs_exchange *
 				 .fresh = k->fresh,
 				 .text = question,
 				 .len = strlen(question),
-				 .now_ms = hs_now_ms()};
+				 .now_ms = hs_tenant_now(x->tenant)};
 }
 
 int hs_kept_follow(const struct hs_kept *k, struct hs_exchange *x, struct hs_read_context *r, struct hs_chat_request *request)
@@ -75,7 +74,7 @@ int hs_kept_answer(const struct hs_kept *k, struct hs_exchange *x, const char *q
 				       .audit_seq = audit_seq,
 				       .prompt_tokens = counts->prompt_tokens,
 				       .answer_tokens = counts->answer_tokens,
-				       .now_ms = hs_now_ms()};
+				       .now_ms = hs_tenant_now(x->tenant)};
 	_Static_assert(sizeof answered.hash == HS_AUDIT_CHAIN_LEN, "one hash, two rooms");
 	memcpy(answered.hash, hash, sizeof answered.hash);
 	int rc = hs_conversation_ask(store, &q, &x->err);

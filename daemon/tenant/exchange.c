@@ -211,7 +211,7 @@ int hs_exchange_on_recorder(struct hs_exchange *x, int (*run)(struct hs_exchange
 static int judge(struct hs_exchange *x, struct hs_read_context *c)
 {
 	const struct hs_route *route = x->route;
-	int64_t now = hs_now_ms();
+	int64_t now = hs_tenant_now(x->tenant);
 	sqlite3 *db = hs_reader_db(c->reader);
 	int rc;
 	switch (route->gate) {
@@ -280,12 +280,12 @@ int hs_exchange_recheck(struct hs_exchange *x, sqlite3 *db)
 	uint64_t epoch;
 	if (x->route->gate == HS_GATE_OPEN)
 		return 0;
-	int rc = hs_principal_recheck(db, &x->who, hs_now_ms());
+	int rc = hs_principal_recheck(db, &x->who, hs_tenant_now(x->tenant));
 	if (rc == -EACCES)
 		return hs_fail(&x->err, EACCES, "auth.refused", HS_N_("The credential is not valid any more. Sign in again."), "%s", x->path);
 	if (rc == 0 && x->grant) {
 		rc = hs_policy_epoch(db, &epoch);
-		if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_now_ms()))
+		if (rc == 0 && !hs_grant_current(x->grant, epoch, hs_tenant_now(x->tenant)))
 			rc = hs_fail(&x->err, ESTALE, "policy.changed", HS_N_("What may be read has changed meanwhile. Ask again."), "%s",
 				     x->path);
 	}
@@ -364,7 +364,7 @@ static int write_for_route(struct hs_exchange *x, struct hs_write_context *c)
 {
 	int rc = 0;
 	if (x->route->gate != HS_GATE_OPEN && x->who.kind != HS_CREDENTIAL_PEER)
-		rc = hs_principal_recheck(hs_store_db(x->tenant->store), &x->who, hs_now_ms());
+		rc = hs_principal_recheck(hs_store_db(x->tenant->store), &x->who, hs_tenant_now(x->tenant));
 	return rc < 0 ? rc : x->route->write(x, c);
 }
 
@@ -388,7 +388,7 @@ static void run_touch(struct hs_job *job, void *context)
 {
 	struct touch *touch = HS_CONTAINER_OF(job, struct touch, job);
 	hs_ignore(hs_session_touch(hs_store_db(touch->tenant->store), &touch->session,
-				   hs_now_ms())); /* a missed touch shortens idle time */
+				   hs_tenant_now(touch->tenant))); /* a missed touch shortens idle time */
 }
 
 static void free_touch(struct hs_job *job)

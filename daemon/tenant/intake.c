@@ -5,7 +5,6 @@
 
 #include <sodium.h>
 
-#include "base/clock.h"
 #include "base/utf8.h"
 #include "base/wire.h"
 #include "crypto/blob.h"
@@ -119,7 +118,7 @@ int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs
 		    bool *ret_known, struct hs_err *err)
 {
 	sqlite3 *db = hs_store_db(i->tenant->store);
-	int64_t now = hs_now_ms();
+	int64_t now = hs_tenant_now(i->tenant);
 	const uint8_t *signed_manifest, *ciphertext;
 	size_t manifest_len, ciphertext_len;
 	struct hs_manifest m;
@@ -219,7 +218,7 @@ static int fail_job(struct lane *l)
 	int rc = hs_store_begin(s, &err);
 	if (rc < 0)
 		return rc;
-	rc = hs_store_job_failed(hs_store_db(s), l->row.key, &l->err, blame_for(l), hs_now_ms(), &err);
+	rc = hs_store_job_failed(hs_store_db(s), l->row.key, &l->err, blame_for(l), hs_tenant_now(l->tenant), &err);
 	if (rc == 0)
 		return hs_store_commit(s, &err);
 	hs_store_rollback(s);
@@ -237,9 +236,9 @@ static int delete_document(struct lane *l)
 	if (rc == -ENOENT) /* deleted before, or never filed: what was asked for holds */
 		document.s[0] = '\0', rc = 0;
 	else if (rc == 0)
-		rc = hs_store_delete(s, &document, hs_now_ms(), &l->err);
+		rc = hs_store_delete(s, &document, hs_tenant_now(l->tenant), &l->err);
 	if (rc == 0)
-		rc = hs_store_job_done(hs_store_db(s), l->row.key, document.s, hs_now_ms(), &l->err);
+		rc = hs_store_job_done(hs_store_db(s), l->row.key, document.s, hs_tenant_now(l->tenant), &l->err);
 	if (rc == 0)
 		return hs_store_commit(s, &l->err);
 	hs_store_rollback(s);
@@ -259,7 +258,7 @@ static void count_open(struct hs_intake *i)
 static int free_stranded(struct hs_intake *i)
 {
 	sqlite3 *db = hs_store_db(i->tenant->store);
-	int rc = i->freeing ? hs_store_jobs_reopen(db, hs_now_ms(), &i->err) : 0;
+	int rc = i->freeing ? hs_store_jobs_reopen(db, hs_tenant_now(i->tenant), &i->err) : 0;
 	return rc == 0 && __atomic_exchange_n(&i->hurry, false, __ATOMIC_RELAXED) ? hs_store_jobs_hurry(db, &i->err) : rc;
 }
 
@@ -271,8 +270,8 @@ static int take_jobs(struct hs_intake *i, struct hs_buf details[static LANES])
 	int rc = 0;
 	for (size_t k = 0; rc == 0 && k < i->n_seeking && !i->alone; k++) {
 		struct lane *l = i->seeking[k];
-		rc = hs_store_job_begin(hs_store_db(i->tenant->store), room ? NULL : "delete", beside ? BESIDE_MAX : 0, hs_now_ms(),
-					&l->row, &details[k], &i->err);
+		rc = hs_store_job_begin(hs_store_db(i->tenant->store), room ? NULL : "delete", beside ? BESIDE_MAX : 0,
+					hs_tenant_now(i->tenant), &l->row, &details[k], &i->err);
 		if (rc < 0)
 			break;
 		l->taken = beside = true;
@@ -383,9 +382,10 @@ static int put_document(struct lane *l)
 	bool known = hs_store_by_source(s, l->row.by, l->manifest.source, &existing, NULL) == 0;
 	const struct hs_put put = {.document = known ? &existing : NULL, .class_id = class_id,
 				   .title = choose_title(l, d, title, sizeof title), .sender = l->row.by, .source = l->manifest.source,
-				   .submission = l->manifest.submission.s, .expires = l->manifest.document_expires, .now_ms = hs_now_ms(),
-				   .content_mac = l->manifest.content_mac, .text_hash = text_hash, .canonical = &l->blobs[0],
-				   .original = &l->blobs[1], .read = d, .chunks = l->chunks.items, .n_chunks = l->chunks.count,
+				   .submission = l->manifest.submission.s, .expires = l->manifest.document_expires,
+				   .now_ms = hs_tenant_now(l->tenant), .content_mac = l->manifest.content_mac, .text_hash = text_hash,
+				   .canonical = &l->blobs[0], .original = &l->blobs[1], .read = d, .chunks = l->chunks.items,
+				   .n_chunks = l->chunks.count,
 				   .words = l->words};
 	return hs_store_put(s, &put, &l->filed, &version, &l->err);
 }
@@ -452,7 +452,7 @@ static int put_and_end(struct lane *l)
 	int rc = is_superseded(l, &superseded);
 	if (rc == 0 && !superseded)
 		rc = put_document(l);
-	return rc < 0 ? rc : hs_store_job_done(hs_store_db(l->tenant->store), l->row.key, l->filed.s, hs_now_ms(), &l->err);
+	return rc < 0 ? rc : hs_store_job_done(hs_store_db(l->tenant->store), l->row.key, l->filed.s, hs_tenant_now(l->tenant), &l->err);
 }
 
 static void remove_blobs(struct lane *l)

@@ -10,14 +10,15 @@ int hs_retrieve_now(struct hs_retrieval *r, struct hs_reader *reader)
 {
 	struct hs_exchange *x = r->x;
 	const struct hs_query query = {.mode = r->mode, .text = r->text, .len = strlen(r->text), .vector = r->vector,
-				       .dimensions = r->dimensions, .k = r->k, .per_document = r->per_document, .now_ms = hs_now_ms(),
+				       .dimensions = r->dimensions, .k = r->k, .per_document = r->per_document,
+				       .now_ms = hs_tenant_now(r->x->tenant),
 				       .hybrid_weight = -1};
 	int rc = hs_search(reader, x->grant, &query, &r->results, &x->err);
 	if (rc == -ESTALE) { /* the policy moved between the gate and here: what holds is today's */
 		hs_grant_destroy(x->grant);
 		x->grant = NULL;
 		x->err = HS_ERR_INIT;
-		rc = hs_policy_resolve(hs_reader_db(reader), &x->who, hs_now_ms(), &x->grant, &x->err);
+		rc = hs_policy_resolve(hs_reader_db(reader), &x->who, hs_tenant_now(x->tenant), &x->grant, &x->err);
 		if (rc == 0)
 			rc = hs_search(reader, x->grant, &query, &r->results, &x->err);
 	}

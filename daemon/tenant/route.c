@@ -41,6 +41,7 @@ const struct hs_route hs_routes[] = {
 	{"GET", "/v1/admin/documents", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_admin_documents},
 	{"GET", "/v1/admin/feedback", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_feedback_list},
 	{"GET", "/v1/admin/audit", HS_GATE_LOCAL, HS_SCOPE_AUDIT, .read = hs_api_audit},
+	{"POST", "/v1/admin/clock", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_clock_set},
 	{"GET", "/v1/admin/status", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .start = hs_api_status},
 };
 const size_t hs_n_routes = sizeof hs_routes / sizeof hs_routes[0];

@@ -83,9 +83,9 @@ static int recover_jobs(struct hs_tenant *t, struct hs_err *err)
 	int rc = hs_store_begin(t->store, err);
 	if (rc < 0)
 		return rc;
-	rc = hs_store_jobs_recover(hs_store_db(t->store), hs_now_ms(), err);
+	rc = hs_store_jobs_recover(hs_store_db(t->store), hs_tenant_now(t), err);
 	if (rc == 0)
-		rc = hs_credentials_sweep(hs_store_db(t->store), hs_now_ms());
+		rc = hs_credentials_sweep(hs_store_db(t->store), hs_tenant_now(t));
 	if (rc == 0)
 		rc = hs_store_commit(t->store, err);
 	hs_store_rollback(t->store); /* where that is still to do */
@@ -177,14 +177,14 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 		const struct hs_store_options o = {.connect = connect_db, .connect_ctx = t, .analyzer = t->analyzer, .rebuild = t->rebuild};
 		rc = hs_store_open(&o, &t->store, err);
 	}
-	if (rc == 0)
-		rc = recover_jobs(t, err);
 	if (rc == 0) {
 		t->gate = hs_gate_create(t->id.s, t->credential_key->bytes);
 		rc = t->gate ? 0 : -ENOMEM;
 	}
 	if (rc == 0)
 		rc = open_audit(t, err);
+	if (rc == 0)
+		rc = recover_jobs(t, err);
 	if (rc == 0)
 		hs_ignore(hs_tenant_room(t, 0, NULL)); /* for the status: whoever takes something in asks again */
 	if (rc == 0)
@@ -251,6 +251,11 @@ int hs_tenant_room(struct hs_tenant *t, uint64_t bytes, struct hs_err *err)
 		       "%llu MiB free, %llu MiB needed", (unsigned long long)(there >> 20), (unsigned long long)(needed >> 20));
 }
 
+int64_t hs_tenant_now(const struct hs_tenant *t)
+{
+	return hs_audit_now(t->audit, hs_now_ms());
+}
+
 json_t *hs_tenant_status(struct hs_tenant *t)
 {
 	struct hs_store_progress p;
@@ -265,10 +270,12 @@ json_t *hs_tenant_status(struct hs_tenant *t)
 			 "waiting_writes", (json_int_t)hs_worker_waiting(t->writer), "disk_low",
 			 (int)__atomic_load_n(&t->disk_low, __ATOMIC_RELAXED), "generator", m->generator, "embedder", m->embedder);
 	const struct hs_tenant_counts *n = &t->counts;
-	json_t *counts = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "questions", (json_int_t)n->questions, "not_found",
+	int64_t host = hs_now_ms();
+	json_t *counts = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "questions", (json_int_t)n->questions, "not_found",
 				   (json_int_t)n->not_found, "failed_answers", (json_int_t)n->failed, "denied", (json_int_t)n->denied,
 				   "prompt_tokens", (json_int_t)n->prompt_tokens, "answer_tokens", (json_int_t)n->answer_tokens,
-				   "disk_free", (json_int_t)__atomic_load_n(&t->disk_free, __ATOMIC_RELAXED));
+				   "disk_free", (json_int_t)__atomic_load_n(&t->disk_free, __ATOMIC_RELAXED), "clock_behind_ms",
+				   (json_int_t)(hs_audit_now(t->audit, host) - host));
 	bool whole = status && counts && json_object_update(status, counts) == 0;
 	json_decref(counts);
 	if (!whole) {

@@ -124,6 +124,12 @@ void hs_tenant_close(struct hs_tenant *t);
 /* Is there room for so many bytes above the floor? -ENOSPC "tenant.disk_low". Blocks; any thread but the loop's. */
 int hs_tenant_room(struct hs_tenant *t, uint64_t bytes, struct hs_err *err) HS_MUST_CHECK;
 
+/*
+ * The time by which expiry is judged, of whatever kind, and by which rows are dated: hs_audit_now of the host's clock. Records
+ * keep the host's own time, and so do deadlines of what is under way. Any thread.
+ */
+int64_t hs_tenant_now(const struct hs_tenant *t);
+
 /* What `hisho status` shows of a tenant: counts and states, no content. Loop thread. NULL out of memory. */
 json_t *hs_tenant_status(struct hs_tenant *t);
 

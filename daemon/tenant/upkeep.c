@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-#include "base/clock.h"
 #include "crypto/blob.h"
 #include "daemon/child.h"
 #include "daemon/tenant/sweep.h"
@@ -33,17 +32,17 @@ static void run(struct hs_job *job, void *context)
 	struct hs_tenant *t = u->tenant;
 	struct hs_store_progress p;
 	if (hs_tenant_room(t, 0, NULL) == 0) /* merging writes before it frees */
-		u->rc = hs_store_maintain(t->store, hs_now_ms(), &u->more, &u->err);
+		u->rc = hs_store_maintain(t->store, hs_tenant_now(t), &u->more, &u->err);
 	else
 		u->rc = 0;
 	if (u->rc == 0 && !u->more)
-		u->rc = hs_conversations_expire(t->store, hs_now_ms() - HS_CONVERSATIONS_KEPT_MS, &u->more, &u->err);
+		u->rc = hs_conversations_expire(t->store, hs_tenant_now(t) - HS_CONVERSATIONS_KEPT_MS, &u->more, &u->err);
 	hs_store_progress(t->store, &p);
 	/* Also where nothing was deleted meanwhile: what was kept for its time grows old by itself. */
-	if (u->rc == 0 && !u->more && (p.dirty > 0 || hs_now_ms() - u->purged >= PURGE_AT_LEAST_MS)) {
-		u->rc = hs_store_purge(t->store, hs_now_ms() - HS_VERSIONS_KEPT_MS, forget_blob, t, &u->err);
+	if (u->rc == 0 && !u->more && (p.dirty > 0 || hs_tenant_now(t) - u->purged >= PURGE_AT_LEAST_MS)) {
+		u->rc = hs_store_purge(t->store, hs_tenant_now(t) - HS_VERSIONS_KEPT_MS, forget_blob, t, &u->err);
 		if (u->rc == 0)
-			u->purged = hs_now_ms();
+			u->purged = hs_tenant_now(t);
 	}
 }
 

@@ -210,13 +210,8 @@ static void records_survive_reopening_and_are_filtered(void **state)
 	e.principal = "usr_b";
 	e.time = T0 + 100;
 	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
-	assert_int_equal(hs_audit_clock_high(a), T0 + 100);
 	e.time = T0; /* the clock was set back */
 	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
-	assert_int_equal(hs_audit_clock_high(a), T0 + 100);
-	hs_audit_close(a);
-	a = must_open(w);
-	assert_int_equal(hs_audit_clock_high(a), T0 + 100);
 	hs_audit_close(a);
 
 	struct seen all = must_see(w, NULL);
@@ -622,6 +617,54 @@ static void disk_space_is_held_behind_the_end(void **state)
 	hs_audit_close(must_open(w)); /* space is not content: nothing lies behind the last record */
 }
 
+static void time_is_judged_by_the_highest_that_was_recorded(void **state)
+{
+	struct world *w = *state;
+	const int64_t hour = 3600 * 1000, slack = 60 * 1000; /* how long this test may take */
+	struct hs_audit *a = must_open(w);
+	assert_int_equal(hs_audit_now(a, T0 + hour), T0 + hour); /* the host's, where it is later */
+	struct hs_audit_entry e = entry("ask");
+	e.time = T0 + 2 * hour;
+	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+	assert_in_range(hs_audit_now(a, T0), T0 + 2 * hour, T0 + 2 * hour + slack); /* set back */
+	assert_int_equal(hs_audit_now(a, T0 + 3 * hour), T0 + 3 * hour);
+	e.time = T0; /* what is recorded meanwhile does not bring it back */
+	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+	assert_in_range(hs_audit_now(a, T0), T0 + 2 * hour, T0 + 2 * hour + slack);
+	int64_t before = hs_audit_now(a, T0);
+	(void)usleep(20000);
+	assert_true(hs_audit_now(a, T0) >= before + 20); /* and it goes on */
+	hs_audit_close(a);
+	a = must_open(w);
+	assert_true(hs_audit_now(a, T0) >= T0 + 2 * hour);
+	hs_audit_close(a);
+	assert_true(must_see(w, NULL).last.clock_back);
+}
+
+static void a_person_sets_the_time_that_is_judged_by(void **state)
+{
+	struct world *w = *state;
+	const int64_t year = 366LL * 24 * 3600 * 1000, slack = 60 * 1000;
+	struct hs_audit *a = must_open(w);
+	struct hs_audit_entry e = entry("ask");
+	e.time = T0 + year; /* by mistake */
+	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+	e = entry("clock.set");
+	e.sets_clock = true;
+	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+	assert_in_range(hs_audit_now(a, T0), T0 + 1, T0 + 1 + slack);
+	hs_audit_close(a);
+	a = must_open(w);
+	assert_in_range(hs_audit_now(a, T0), T0 + 1, T0 + 1 + slack);
+	/* What follows is on time: the mistake is forgotten. */
+	e = entry("ask");
+	e.time = T0 + slack;
+	assert_int_equal(hs_audit_append(a, &e, NULL, NULL), 0);
+	hs_audit_close(a);
+	struct seen all = must_see(w, NULL);
+	assert_false(all.last.clock_back);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -629,6 +672,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_question_is_kept_as_a_keyed_hash_unless_the_tenant_wants_its_text),
 		TEST(records_survive_reopening_and_are_filtered),
+		TEST(time_is_judged_by_the_highest_that_was_recorded),
+		TEST(a_person_sets_the_time_that_is_judged_by),
 		TEST(wrong_keys_tenants_and_second_writers_are_refused),
 		TEST(each_flipped_byte_is_noticed),
 		TEST(dropping_reordering_and_cutting_are_noticed),
