@@ -335,7 +335,8 @@ static int write_all(int argc, char **argv)
 	json_t *j;
 	if (argc < 2)
 		return 2;
-	if (hs_served_model_load(&g, argv[0], false, 0, &err) < 0)
+	const struct hs_model_options options = {0};
+	if (hs_served_model_load(&g, argv[0], false, &options, &err) < 0)
 		scratch_die(argv[0], &err);
 	while ((j = next_line(&line, &cap))) {
 		struct asked a;

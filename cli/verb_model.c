@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "inference/cuda/load.h"
+#include "inference/cuda/plugin.h"
 #include "inference/gguf/gguf.h"
 #include "inference/import/e5s1.h"
 #include "inference/model/weights.h"
@@ -215,6 +217,23 @@ static void set_verdict(json_t *object, const char *key, int rc, const struct hs
 	(void)json_object_set_new(object, key, json_string(rc < 0 ? text : _("yes"))); /* only shown */
 }
 
+/* What would compute it here, were the configuration silent: the first GPU, or the CPU and why. */
+static void set_device(json_t *object, const struct hs_weights *w)
+{
+	const struct hs_device_wish wish = {.kind = HS_DEVICE_AUTO};
+	char text[sizeof((struct hs_err *)0)->object + 400];
+	struct hs_err why = HS_ERR_INIT;
+	struct hs_gpu gpu;
+	int rc = hs_gpu_open(wish, hs_cuda_plugin_path, &gpu, &why);
+	if (rc == 0)
+		rc = gpu.plugin->judge(w, &why);
+	if (rc == 0)
+		(void)snprintf(text, sizeof text, "cuda:%u %s", gpu.index, gpu.device.name); /* both bounded */
+	else
+		(void)snprintf(text, sizeof text, "cpu (%s: %s)", why.object, _(why.hint)); /* a longer hint is cut */
+	(void)json_object_set_new(object, "device", json_string(text));                     /* only shown */
+}
+
 static int model_info(struct hs_cli *cli, int argc, char **argv)
 {
 	int first, rc;
@@ -233,6 +252,8 @@ static int model_info(struct hs_cli *cli, int argc, char **argv)
 	set_verdict(object, "computes", rc, &why);
 	bool runs = rc == 0;
 	rc = runs ? describe_weights(w, object) : 0;
+	if (runs)
+		set_device(object, w);
 	why = HS_ERR_INIT;
 	int tokenizer = hs_tokenizer_create(g, &t, &why);
 	set_verdict(object, "reads_text", tokenizer, &why);

@@ -20,6 +20,37 @@ static void print_clock(const json_t *status)
 	       (long long)(minutes / 1440), (long long)(minutes / 60 % 24), (long long)(minutes % 60), (long long)(behind / 1000 % 60));
 }
 
+/* What computes the models, and why not the GPU: a line each, in this person's language. */
+static void print_devices(const json_t *processes)
+{
+	static const char *const kinds[] = {"generator", "embedder"};
+	size_t i;
+	const json_t *p;
+	json_array_foreach(processes, i, p)
+	{
+		for (size_t k = 0; k < HS_ARRAY_LEN(kinds); k++) {
+			const json_t *m = json_object_get(json_object_get(p, "detail"), kinds[k]),
+				     *why = json_object_get(m, "why");
+			const char *device = json_string_value(json_object_get(m, "device"));
+			if (!device) /* of another kind of process, or an older one */
+				continue;
+			printf("%-24s ", kinds[k]);
+			hs_print_safe(stdout, device, strlen(device));
+			const char *object = json_string_value(json_object_get(why, "object")),
+				   *hint = json_string_value(json_object_get(why, "hint"));
+			if (object && hint) {
+				const char *text = *hint ? _(hint) : json_string_value(json_object_get(why, "code"));
+				fputs(" (", stdout);
+				hs_print_safe(stdout, object, strlen(object));
+				fputs(": ", stdout);
+				hs_print_safe(stdout, text ? text : "", text ? strlen(text) : 0);
+				putchar(')');
+			}
+			putchar('\n');
+		}
+	}
+}
+
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
 	int first, rc;
@@ -35,8 +66,9 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		return hs_print_json(reply.json);
 
 	hs_print_fields(reply.json); /* then the lists as tables */
-	print_clock(reply.json);
 	const json_t *processes = json_object_get(reply.json, "processes");
+	print_devices(processes);
+	print_clock(reply.json);
 	static const struct hs_column columns[] = {
 		{.title = HS_N_("PROCESS"), .key = "name"},
 		{.title = HS_N_("TENANT"), .key = "tenant"},

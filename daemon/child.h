@@ -10,7 +10,7 @@
  *   hisho-keyd        --state DIR [--credential FILE]
  *   hisho-web         --state DIR --page DIR --listen ADDRESS:PORT [--host NAME]...
  *   hisho-tenant      --state DIR --id ten_... --name NAME
- *   hisho-infer       --models DIR [--generator FILE] [--embedder FILE] [--threads N]
+ *   hisho-infer       --models DIR [--generator FILE] [--embedder FILE] [--threads N] [--device WISH] [--plugin FILE]
  *   hisho-extract, hisho-extract-pdf    (none)
  */
 #ifndef HISHO_DAEMON_CHILD_H

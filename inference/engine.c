@@ -1,27 +1,40 @@
 #include "inference/engine.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
-#include "inference/model/backend.h"
+#include "inference/cuda/load.h"
+#include "inference/cuda/plugin.h"
 
 #define THREADS_MAX 256
 #define TEXTS_MAX (1u << 20)
 
 _Static_assert(HS_FORWARD_TOKENS_MAX == HS_STEP_TOKENS_MAX && HS_FORWARD_LOGITS_MAX == HS_LOGITS_MAX, "one limit each");
 
+/* A model on a device. Its sequences outlive the day on which another takes its place. */
+struct placed {
+	const struct hs_backend *backend;
+	const struct hs_cuda_plugin *plugin; /* NULL: not on a GPU */
+	struct hs_backend_model *computed;
+	unsigned users; /* sequences, and the model while it is the one in use */
+};
+
 struct hs_model {
 	struct hs_gguf *gguf;
 	struct hs_weights *weights;
 	struct hs_tokenizer *tokenizer;
-	const struct hs_backend *backend;
-	struct hs_backend_model *computed;
+	unsigned n_threads;
+	pthread_mutex_t lock; /* guards placed, its users and device: sequences end, and status is asked, on any thread */
+	struct placed *placed;
+	struct hs_model_device device;
 	struct hs_model_info info;
 };
 
 struct hs_sequence {
 	struct hs_model *m;
+	struct placed *on;
 	struct hs_backend_sequence *computed;
 	uint32_t len, max_tokens;
 };
@@ -69,6 +82,108 @@ static void fill_info(struct hs_model *m)
 		i->file_bytes += hs_gguf_tensor_at(m->gguf, k)->bytes;
 }
 
+static void let_go(struct hs_model *m, struct placed *on)
+{
+	if (!on)
+		return;
+	pthread_mutex_lock(&m->lock);
+	bool last = --on->users == 0;
+	pthread_mutex_unlock(&m->lock);
+	if (!last)
+		return;
+	on->backend->close(on->computed);
+	free(on);
+}
+
+static struct placed *in_use(struct hs_model *m)
+{
+	pthread_mutex_lock(&m->lock);
+	struct placed *on = m->placed;
+	on->users++;
+	pthread_mutex_unlock(&m->lock);
+	return on;
+}
+
+/* `on` takes the place of what computed before. */
+static void put(struct hs_model *m, struct placed *on, const char *name, const struct hs_err *why)
+{
+	pthread_mutex_lock(&m->lock);
+	struct placed *before = m->placed;
+	m->placed = on;
+	m->device = (struct hs_model_device){.gpu = on->plugin != NULL, .why = HS_ERR_INIT};
+	(void)snprintf(m->device.name, sizeof m->device.name, "%s", name); /* a longer name is cut */
+	if (why)
+		m->device.why = *why;
+	pthread_mutex_unlock(&m->lock);
+	let_go(m, before);
+}
+
+static int place_on_cpu(struct hs_model *m, const struct hs_backend *backend, const struct hs_err *why, struct hs_err *err)
+{
+	struct placed *on = calloc(1, sizeof *on);
+	if (!on)
+		return hs_fail_errno(err, -ENOMEM, "model.load", backend->name);
+	*on = (struct placed){.backend = backend, .users = 1};
+	int rc = backend->open(m->weights, m->n_threads, &on->computed, err);
+	if (rc < 0) {
+		free(on);
+		return rc;
+	}
+	put(m, on, backend->name, why);
+	return 0;
+}
+
+static int place_on_gpu(struct hs_model *m, const struct hs_model_options *options, struct hs_err *err)
+{
+	const struct hs_gpu *gpu = options->gpu;
+	const struct hs_cuda_options how = {.device = gpu->index, .progress = options->progress, .arg = options->arg};
+	struct placed *on = calloc(1, sizeof *on);
+	char name[sizeof m->device.name];
+	if (!on)
+		return hs_fail_errno(err, -ENOMEM, "model.load", "gpu");
+	*on = (struct placed){.backend = gpu->plugin->backend, .plugin = gpu->plugin, .users = 1};
+	int rc = gpu->plugin->judge(m->weights, err);
+	if (rc == 0)
+		rc = gpu->plugin->open(m->weights, &how, &on->computed, err);
+	if (rc < 0) {
+		free(on);
+		return rc;
+	}
+	(void)snprintf(name, sizeof name, "cuda:%u %s", gpu->index, gpu->device.name); /* as above */
+	put(m, on, name, NULL);
+	return 0;
+}
+
+/* The GPU is lost: the CPU takes over, or, where that fails too, nothing computes until the next start. */
+static void fail_over(struct hs_model *m, const struct placed *lost)
+{
+	struct hs_err why = HS_ERR_INIT, err = HS_ERR_INIT;
+	pthread_mutex_lock(&m->lock);
+	bool first = m->placed == lost && m->device.why.num == 0;
+	(void)hs_fail(&why, ENODEV, "gpu.lost", HS_N_("the GPU failed while it computed; restart hishod to use it again"), "%s",
+		      m->device.name);
+	if (first)
+		m->device.why = why;
+	pthread_mutex_unlock(&m->lock);
+	if (first && place_on_cpu(m, &hs_backend_cpu, &why, &err) < 0) {
+		pthread_mutex_lock(&m->lock);
+		m->device.why = err;
+		pthread_mutex_unlock(&m->lock);
+	}
+}
+
+static int place(struct hs_model *m, const struct hs_model_options *options, struct hs_err *err)
+{
+	struct hs_err why = HS_ERR_INIT;
+	if (options && options->reference)
+		return place_on_cpu(m, &hs_backend_reference, NULL, err);
+	if (options && options->gpu && place_on_gpu(m, options, &why) == 0)
+		return 0;
+	if (options && !options->gpu && options->no_gpu)
+		why = *options->no_gpu;
+	return place_on_cpu(m, &hs_backend_cpu, &why, err);
+}
+
 static int load(struct hs_model *m, const char *path, const struct hs_model_options *options, struct hs_err *err)
 {
 	int rc;
@@ -79,9 +194,8 @@ static int load(struct hs_model *m, const char *path, const struct hs_model_opti
 	if (hs_tokenizer_vocab(m->tokenizer) > m->info.n_vocab)
 		return hs_fail(err, EINVAL, "model.invalid", HS_N_("the tokeniser has more tokens than the embedding has rows"),
 			       "tokenizer.ggml.tokens");
-	unsigned n_threads = options && options->n_threads ? options->n_threads : usable_cores();
-	m->backend = options && options->reference ? &hs_backend_reference : &hs_backend_cpu;
-	return m->backend->open(m->weights, HS_MIN(n_threads, (unsigned)THREADS_MAX), &m->computed, err);
+	m->n_threads = HS_MIN(options && options->n_threads ? options->n_threads : usable_cores(), (unsigned)THREADS_MAX);
+	return place(m, options, err);
 }
 
 int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret, struct hs_err *err)
@@ -89,6 +203,7 @@ int hs_model_load(const char *path, const struct hs_model_options *options, stru
 	struct hs_model *m = calloc(1, sizeof *m);
 	if (!m)
 		return hs_fail_errno(err, -ENOMEM, "model.load", path);
+	(void)pthread_mutex_init(&m->lock, NULL); /* cannot fail with default attributes */
 	int rc = load(m, path, options, err);
 	if (rc < 0) {
 		hs_model_destroy(m);
@@ -102,8 +217,8 @@ void hs_model_destroy(struct hs_model *m)
 {
 	if (!m)
 		return;
-	if (m->computed)
-		m->backend->close(m->computed);
+	let_go(m, m->placed);
+	(void)pthread_mutex_destroy(&m->lock); /* nobody holds it */
 	hs_tokenizer_destroy(m->tokenizer);
 	hs_weights_destroy(m->weights);
 	hs_gguf_close(m->gguf);
@@ -120,6 +235,30 @@ const struct hs_tokenizer *hs_model_tokenizer(const struct hs_model *m)
 	return m->tokenizer;
 }
 
+void hs_model_device(struct hs_model *m, struct hs_model_device *ret)
+{
+	struct placed *on = in_use(m);
+	struct hs_cuda_usage u = {0};
+	if (on->plugin)
+		on->plugin->usage(on->computed, &u);
+	pthread_mutex_lock(&m->lock);
+	*ret = m->device;
+	pthread_mutex_unlock(&m->lock);
+	ret->memory_bytes = u.weight_bytes + u.work_bytes + u.page_bytes * u.n_pages;
+	ret->n_pages = u.n_pages;
+	ret->n_pages_used = u.n_used;
+	ret->page_tokens = u.page_tokens;
+	let_go(m, on);
+}
+
+uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner)
+{
+	struct placed *on = in_use(m);
+	uint32_t n = on->plugin ? on->plugin->pages_of(on->computed, owner) : 0;
+	let_go(m, on);
+	return n;
+}
+
 int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequence **ret)
 {
 	if (m->info.encoder || max_tokens == 0 || max_tokens > m->info.context)
@@ -129,8 +268,12 @@ int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequen
 		return -ENOMEM;
 	s->m = m;
 	s->max_tokens = max_tokens;
-	int rc = m->backend->sequence_create(m->computed, max_tokens, &s->computed);
+	s->on = in_use(m);
+	int rc = s->on->backend->sequence_create(s->on->computed, max_tokens, &s->computed);
 	if (rc < 0) {
+		if (rc == -ENODEV)
+			fail_over(m, s->on);
+		let_go(m, s->on);
 		free(s);
 		return rc;
 	}
@@ -142,8 +285,23 @@ void hs_sequence_destroy(struct hs_sequence *s)
 {
 	if (!s)
 		return;
-	s->m->backend->sequence_destroy(s->computed);
+	s->on->backend->sequence_destroy(s->computed);
+	let_go(s->m, s->on);
 	free(s);
+}
+
+void hs_sequence_own(struct hs_sequence *s, uint64_t owner)
+{
+	if (s->on->backend->own)
+		s->on->backend->own(s->computed, owner);
+}
+
+bool hs_sequence_is_lost(const struct hs_sequence *s)
+{
+	pthread_mutex_lock(&s->m->lock);
+	bool lost = s->on != s->m->placed;
+	pthread_mutex_unlock(&s->m->lock);
+	return lost;
 }
 
 uint32_t hs_sequence_len(const struct hs_sequence *s)
@@ -155,14 +313,16 @@ void hs_sequence_truncate(struct hs_sequence *s, uint32_t len)
 {
 	if (len >= s->len)
 		return;
-	s->m->backend->wipe(s->computed, len, s->len);
+	s->on->backend->wipe(s->computed, len, s->len);
 	s->len = len;
 }
 
 void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n)
 {
 	hs_assert(to->m == from->m && to->len == 0 && n <= from->len && n <= to->max_tokens);
-	to->m->backend->copy(to->computed, from->computed, n);
+	if (to->on != from->on)
+		return;
+	to->on->backend->copy(to->computed, from->computed, n);
 	to->len = n;
 }
 
@@ -171,6 +331,8 @@ static int check_step(const struct hs_step *step, const struct hs_model *m)
 	const struct hs_sequence *s = step->sequence;
 	if (s->m != m || step->n == 0 || step->n_logits > step->n)
 		return -EINVAL;
+	if (hs_sequence_is_lost(s))
+		return -ENODEV;
 	if (step->n > s->max_tokens - s->len)
 		return -ENOSPC;
 	for (uint32_t i = 0; i < step->n; i++)
@@ -205,16 +367,20 @@ int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void 
 	if (rc < 0)
 		return rc;
 	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
-	rc = m->backend->forward(computed, n_steps, &y);
+	struct placed *on = in_use(m);
+	rc = on->backend->forward(computed, n_steps, &y);
+	if (rc == -ENODEV)
+		fail_over(m, on);
 	for (uint32_t i = 0; i < n_steps; i++) {
 		struct hs_sequence *s = steps[i].sequence;
 		if (rc < 0)
-			m->backend->wipe(s->computed, s->len, s->len + steps[i].n);
+			on->backend->wipe(s->computed, s->len, s->len + steps[i].n);
 		else
 			s->len += steps[i].n;
 		for (uint32_t k = 0; k < steps[i].n_logits; k++)
 			steps[i].logits[k] = rc < 0 ? NULL : computed[i].logits + k * computed[i].logits_stride;
 	}
+	let_go(m, on);
 	return rc;
 }
 
@@ -248,6 +414,21 @@ static int tokenize_text(const struct hs_model *m, const char *text, size_t len,
 	return n ? 0 : -EINVAL;
 }
 
+/* By whatever computes; where that is lost meanwhile, once more by what takes its place. */
+static int encode(struct hs_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts, struct hs_yield *y,
+		  float *out)
+{
+	int rc = -ENODEV;
+	for (int round = 0; rc == -ENODEV && round < 2; round++) {
+		struct placed *on = in_use(m);
+		rc = on->backend->encode(on->computed, ids, starts, n_texts, y, out);
+		if (rc == -ENODEV)
+			fail_over(m, on);
+		let_go(m, on);
+	}
+	return rc;
+}
+
 int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, uint32_t n_texts, hs_yield_fn yield, void *arg,
 	     float *out)
 {
@@ -273,7 +454,7 @@ int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, u
 		starts[i + 1] = starts[i] + n;
 	}
 	if (rc == 0 && n_texts)
-		rc = m->backend->encode(m->computed, ids, starts, n_texts, &y, out);
+		rc = encode(m, ids, starts, n_texts, &y, out);
 	hs_tok_ids_finish(&text_ids);
 	free(starts);
 	free(ids);

@@ -14,12 +14,26 @@
 
 struct hs_model;
 struct hs_sequence;
+struct hs_gpu;
 
 typedef int (*hs_yield_fn)(void *arg);
 
 struct hs_model_options {
-	unsigned n_threads; /* 0: the cores that this process may use */
-	bool reference;     /* the plain C path, the oracle of the tests */
+	unsigned n_threads;          /* 0: the cores that this process may use */
+	bool reference;              /* the plain C path, the oracle of the tests */
+	const struct hs_gpu *gpu;    /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
+	const struct hs_err *no_gpu; /* why gpu is NULL; may be NULL */
+	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes that went to the GPU; may be NULL */
+	void *arg;
+};
+
+/* What computes a model, as `hisho status` tells it. */
+struct hs_model_device {
+	char name[96];                               /* "cpu", "cuda:0 NVIDIA L4" */
+	struct hs_err why;                           /* num 0: as wished; otherwise why the GPU does not compute */
+	bool gpu;                                    /* then: */
+	uint64_t memory_bytes;                       /* weights, work, pages */
+	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values */
 };
 
 struct hs_model_info {
@@ -38,13 +52,23 @@ void hs_model_destroy(struct hs_model *m);
 const struct hs_model_info *hs_model_info(const struct hs_model *m);
 const struct hs_tokenizer *hs_model_tokenizer(const struct hs_model *m);
 
+/* From any thread. A GPU that is lost in the middle of things is replaced by the CPU: what computes may change. */
+void hs_model_device(struct hs_model *m, struct hs_model_device *ret);
+/* Pages of keys and values that an owner's sequences hold on the GPU. From any thread. */
+uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner);
+
 /* Generation. */
 int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequence **ret) HS_MUST_CHECK;
 void hs_sequence_destroy(struct hs_sequence *s); /* wipes its KV cache */
+/* Whose it is: no number but 0 (nobody's) means anything here. A page of keys and values is wiped before it changes hands. */
+void hs_sequence_own(struct hs_sequence *s, uint64_t owner);
 uint32_t hs_sequence_len(const struct hs_sequence *s);
+/* The GPU that held it is lost: every forward of it fails with -ENODEV. A sequence made anew will do. */
+bool hs_sequence_is_lost(const struct hs_sequence *s);
 void hs_sequence_truncate(struct hs_sequence *s, uint32_t len); /* forget (and wipe) positions from len on */
 
-/* Of the same model. to is empty; the first n positions of from, which stays as it is, become its own. */
+/* Of the same model. to is empty; the first n positions of from, which stays as it is, become its own; none where from is lost.
+ */
 void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n);
 
 /* Append n tokens; on 0, *ret_logits (n_vocab floats, owned by the sequence until the next call) belong to the last one. */
@@ -64,8 +88,8 @@ struct hs_step {
 };
 
 /*
- * -EINVAL where a limit is passed or an id is none, -ENOSPC where a sequence is full, -ECANCELED by yield; then all sequences
- * are as they were. What a step gives does not depend on the others.
+ * -EINVAL where a limit is passed or an id is none, -ENOSPC where a sequence is full, -ECANCELED by yield, -ENODEV where one is
+ * lost; then all sequences are as they were. What a step gives does not depend on the others.
  */
 int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void *arg) HS_MUST_CHECK;
 

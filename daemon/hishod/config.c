@@ -7,18 +7,26 @@
 #include <cyaml/cyaml.h>
 
 #include "base/file.h"
+#include "inference/cuda/wish.h"
 
 static const cyaml_schema_value_t host_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 253)};
 
+static const cyaml_schema_field_t infer_fields[] = {
+    CYAML_FIELD_STRING_PTR("device", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, device, 3, 8),
+    CYAML_FIELD_STRING_PTR("plugin", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, plugin, 1, 1000),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
-	CYAML_FIELD_UINT("version", CYAML_FLAG_DEFAULT, struct hs_config, version),
-	CYAML_FIELD_STRING_PTR("listen", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, listen, 3, 280),
-	CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, hosts, &host_schema, 0,
-			     HS_CONFIG_HOSTS_MAX),
-	CYAML_FIELD_STRING_PTR("generator", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, generator, 1, 1000),
-	CYAML_FIELD_STRING_PTR("embedder", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, embedder, 1, 1000),
-	CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct hs_config, threads),
-	CYAML_FIELD_END,
+    CYAML_FIELD_UINT("version", CYAML_FLAG_DEFAULT, struct hs_config, version),
+    CYAML_FIELD_STRING_PTR("listen", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, listen, 3, 280),
+    CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, hosts, &host_schema, 0,
+			 HS_CONFIG_HOSTS_MAX),
+    CYAML_FIELD_STRING_PTR("generator", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, generator, 1, 1000),
+    CYAML_FIELD_STRING_PTR("embedder", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, embedder, 1, 1000),
+    CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct hs_config, threads),
+    CYAML_FIELD_MAPPING("infer", CYAML_FLAG_OPTIONAL, struct hs_config, infer, infer_fields),
+    CYAML_FIELD_END,
 };
 
 static const cyaml_schema_value_t schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct hs_config, fields)};
@@ -63,6 +71,14 @@ int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
 		unsigned version = c->version;
 		hs_config_free(c);
 		return hs_fail(err, ENOTSUP, "config.version", HS_N_("This hisho.yaml is of another version."), "version %u", version);
+	}
+	struct hs_device_wish wish;
+	if (c->infer.device && !hs_device_parse(c->infer.device, &wish)) {
+		int bad_device =
+		    hs_fail(err, EINVAL, "config.device", HS_N_("The device is one of auto, cpu, cuda:0, cuda:1 and so on."),
+			    "infer.device: %s", c->infer.device);
+		hs_config_free(c);
+		return bad_device;
 	}
 	*ret = c;
 	return 0;

@@ -8,6 +8,11 @@
 #define HS_CONFIG_MAX (64u * 1024u)
 #define HS_CONFIG_HOSTS_MAX 32
 
+struct hs_config_infer {
+	char *device; /* "auto", "cpu", "cuda:N"; NULL: auto */
+	char *plugin; /* the CUDA plug-in's absolute path; NULL: the installed one */
+};
+
 struct hs_config {
 	unsigned version;
 	char *listen;    /* ADDRESS:PORT of the page */
@@ -16,6 +21,7 @@ struct hs_config {
 	char *generator; /* model files, relative to the state directory; NULL: none */
 	char *embedder;
 	unsigned threads; /* of the models; 0: as many as there are cores */
+	struct hs_config_infer infer;
 };
 
 /* A missing file gives the defaults. The caller calls hs_config_free. */

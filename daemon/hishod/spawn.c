@@ -90,6 +90,10 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 			(void)snprintf(a->number, sizeof a->number, "%u", c->threads);
 			add(a, "--threads", a->number);
 		}
+		if (c->infer.device)
+			add(a, "--device", c->infer.device);
+		if (c->infer.plugin)
+			add(a, "--plugin", c->infer.plugin);
 		break;
 	default:
 		break;

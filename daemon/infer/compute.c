@@ -215,6 +215,7 @@ static int begin_sequence(struct hs_compute *c, struct hs_infer_job *job)
 	int rc = hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
 	if (rc < 0)
 		return rc;
+	hs_sequence_own(job->sequence, (uintptr_t)job->sched.tenant);
 	pthread_mutex_lock(&c->prefix_lock);
 	const struct hs_sequence *kept = hs_prefixes_find(&c->prefixes, job->sched.tenant, job->cache_key, job->prompt.ids,
 							  (uint32_t)job->prompt.count - 1, &count);
@@ -241,6 +242,27 @@ static int begin_decoding(struct hs_compute *c, struct hs_infer_job *job, const 
 	return 0;
 }
 
+/* Prefixes on a lost device are of no more use. */
+static void drop_prefixes(struct hs_compute *c)
+{
+	pthread_mutex_lock(&c->prefix_lock);
+	hs_prefixes_finish(&c->prefixes);
+	pthread_mutex_unlock(&c->prefix_lock);
+}
+
+/* The device was lost and another computes: nothing has been told of this answer yet, so it begins anew. Once. */
+static void begin_again(struct hs_compute *c, struct hs_infer_job *job)
+{
+	drop_prefixes(c);
+	if (job->began_again) {
+		end_job(c, job, -ENODEV);
+		return;
+	}
+	hs_sequence_destroy(job->sequence);
+	job->sequence = NULL;
+	job->began_again = true;
+}
+
 static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 {
 	struct turn t = {.c = c, .job = job};
@@ -255,7 +277,9 @@ static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 		if (rc == 0 && n == left)
 			rc = begin_decoding(c, job, step.logits[0]);
 	}
-	if (rc < 0 && rc != -ECANCELED)
+	if (rc == -ENODEV)
+		begin_again(c, job);
+	else if (rc < 0 && rc != -ECANCELED)
 		end_job(c, job, rc);
 }
 
@@ -345,10 +369,12 @@ static void run_decode(struct hs_compute *c)
 	struct turn t = {.c = c, .job = jobs[0], .others = jobs + 1, .n_others = n - 1};
 	int rc = hs_decoding_advance(decodings, n, ask_generation, &t);
 	uint64_t took = hs_monotonic_us() - begin;
+	if (rc == -ENODEV)
+		drop_prefixes(c);
 	for (uint32_t i = 0; i < n; i++) {
 		jobs[i]->chosen = rc < 0;
 		jobs[i]->decode_us += took;
-		if (rc < 0 && rc != -ECANCELED)
+		if (rc == -ENODEV ? hs_sequence_is_lost(jobs[i]->sequence) : rc < 0 && rc != -ECANCELED)
 			end_job(c, jobs[i], rc);
 	}
 }

@@ -9,6 +9,8 @@
  *
  * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding of any tenant is
  * computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
+ *
+ * Where a GPU is lost, the engine goes on with the CPU: prompts begin anew there, answers that were being told end with -ENODEV.
  */
 #ifndef HISHO_DAEMON_INFER_COMPUTE_H
 #define HISHO_DAEMON_INFER_COMPUTE_H
@@ -56,7 +58,8 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	uint32_t n_done;
 	struct hs_sequence *sequence;
 	struct hs_decoding decoding;
-	bool chosen; /* the next pass takes in what was chosen */
+	bool chosen;      /* the next pass takes in what was chosen */
+	bool began_again; /* the device was lost under it */
 	struct hs_detok detok;
 	uint32_t n_decoded;
 	double logprob_sum;

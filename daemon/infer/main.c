@@ -12,7 +12,9 @@
 
 #include "daemon/child.h"
 #include "daemon/infer/serve.h"
+#include "daemon/infer/status.h"
 #include "daemon/jail.h"
+#include "inference/cuda/load.h"
 
 #define THREADS_MAX 256
 
@@ -20,23 +22,45 @@ struct process {
 	const char *dir, *generator, *embedder; /* the two files by path once the arguments are read */
 	char paths[2][PATH_MAX];
 	unsigned threads;
+	struct hs_device_wish wish;
+	const char *plugin;
+	struct hs_err no_gpu; /* num 0: there is hope, and the jail lets the driver through */
 	uv_loop_t loop;
 	struct hs_child *child;
 	struct hs_jail_report jail;
 	struct hs_models models;
 	struct hs_compute *compute;
 	struct hs_infer *infer;
-	bool stopping, failed;
+	bool stopping, failed, loaded;
 };
+
+/* Each tenth of a model that has gone to the GPU; arg: where the last line left off. */
+static void tell_progress(void *arg, uint64_t done, uint64_t total)
+{
+	unsigned *told = arg, tenths = total ? (unsigned)(10 * done / total) : 10;
+	if (tenths > *told)
+		hs_log("%u%% of the model is on the GPU", 10 * tenths);
+	*told = tenths;
+}
 
 /* On the compute thread. A model that cannot be loaded is told and left out: words are found without it. */
 static void load(void *arg)
 {
 	struct process *p = arg;
 	struct hs_err err = HS_ERR_INIT;
-	if (p->embedder && hs_served_model_load(&p->models.embedder, p->embedder, true, p->threads, &err) < 0)
+	struct hs_gpu gpu;
+	unsigned told = 0;
+	if (!p->no_gpu.num && hs_gpu_open(p->wish, p->plugin, &gpu, &p->no_gpu) < 0 && !p->no_gpu.num)
+		(void)hs_fail(&p->no_gpu, EIO, "gpu.plugin_broken", "", "%s", p->plugin); /* it failed and did not say how */
+	struct hs_model_options options = {.n_threads = p->threads,
+					   .gpu = p->no_gpu.num ? NULL : &gpu,
+					   .no_gpu = &p->no_gpu,
+					   .progress = tell_progress,
+					   .arg = &told};
+	if (p->embedder && hs_served_model_load(&p->models.embedder, p->embedder, true, &options, &err) < 0)
 		hs_log_err("embedder", &err);
-	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, false, p->threads, &err) < 0)
+	told = 0;
+	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, false, &options, &err) < 0)
 		hs_log_err("generator", &err);
 }
 
@@ -53,15 +77,30 @@ static void stop(struct process *p)
 	p->child = NULL;
 }
 
+/* What computes it; and why not the GPU, where one was to be had. */
+static void log_device(const struct process *p, const struct hs_served_model *m)
+{
+	struct hs_model_device d;
+	if (!m->model)
+		return;
+	hs_model_device(m->model, &d);
+	hs_log("%s: computed by %s", m->id, d.name);
+	if (d.why.num && (p->wish.kind == HS_DEVICE_CUDA || !p->no_gpu.num))
+		hs_log_err("device", &d.why);
+}
+
 static void on_loaded(void *arg)
 {
 	struct process *p = arg;
 	if (p->stopping)
 		return;
+	p->loaded = true;
 	if (p->models.generator.model && p->models.generator.chat.notice.num)
 		hs_log_err("chat template", &p->models.generator.chat.notice);
 	if (p->models.generator.model)
 		hs_log("%s: prefill %.0f tokens a second", p->models.generator.id, (double)p->models.generator.prefill_rate);
+	log_device(p, &p->models.generator);
+	log_device(p, &p->models.embedder);
 	hs_infer_loaded(p->infer);
 	if (hs_child_ready(p->child, NULL) < 0) {
 		hs_log("hishod cannot be told that the models are there");
@@ -78,25 +117,14 @@ static void on_channel(void *ctx, enum hs_process peer, const char *name, int fd
 		(void)close(fd); /* infer serves tenants only */
 }
 
-static int put_model(const struct hs_served_model *m, const char *kind, struct hs_buf *out)
-{
-	if (!m->model)
-		return 0;
-	const struct hs_model_info *i = hs_model_info(m->model);
-	return hs_buf_printf(out, ",\"%s\":{\"architecture\":\"%s\",\"context\":%u,\"bytes\":%llu,\"prefill_rate\":%.1f}", kind,
-			     i->architecture, i->context, (unsigned long long)i->file_bytes, (double)m->prefill_rate);
-}
-
 static int on_status(void *ctx, struct hs_buf *out)
 {
 	struct process *p = ctx;
 	int rc = hs_buf_append_str(out, "{");
 	if (rc == 0)
 		rc = hs_infer_status(p->infer, out);
-	if (rc == 0)
-		rc = put_model(&p->models.generator, "generator", out);
-	if (rc == 0)
-		rc = put_model(&p->models.embedder, "embedder", out);
+	if (rc == 0 && p->loaded)
+		rc = hs_put_served_models(&p->models, out);
 	if (rc == 0)
 		rc = hs_buf_append_str(out, ",");
 	if (rc == 0)
@@ -123,6 +151,8 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 						{"generator", required_argument, NULL, 'g'},
 						{"embedder", required_argument, NULL, 'e'},
 						{"threads", required_argument, NULL, 't'},
+						{"device", required_argument, NULL, 'd'},
+						{"plugin", required_argument, NULL, 'p'},
 						{NULL, 0, NULL, 0}};
 	int o;
 	while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0) {
@@ -138,6 +168,11 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			if (*optarg < '0' || *optarg > '9' || *end || n > THREADS_MAX)
 				return false;
 			p->threads = (unsigned)n;
+		} else if (o == 'd') {
+			if (!hs_device_parse(optarg, &p->wish))
+				return false;
+		} else if (o == 'p') {
+			p->plugin = optarg;
 		} else {
 			return false;
 		}
@@ -149,20 +184,44 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 	return true;
 }
 
+static void let_see(struct hs_jail *j, const char *path, unsigned access)
+{
+	hs_assert(j->n_paths < HS_ARRAY_LEN(j->paths));
+	j->paths[j->n_paths++] = (struct hs_jail_path){path, access};
+}
+
+/* What NVIDIA's driver opens: its nodes, its libraries, and where it looks for devices. */
+static void let_driver_through(struct hs_jail *j, const char *plugin)
+{
+	static const char *const nodes[] = {"/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia0",
+					    "/dev/nvidia1",   "/dev/nvidia2",    "/dev/nvidia3",          "/dev/nvidia4",
+					    "/dev/nvidia5",   "/dev/nvidia6",    "/dev/nvidia7"};
+	static const char *const seen[] = {"/usr/lib",   "/lib",          "/lib64",        "/etc/ld.so.cache", "/proc/driver",
+					   "/proc/self", "/proc/devices", "/proc/meminfo", "/sys/bus/pci",     "/sys/devices"};
+	j->gpu = true;
+	let_see(j, plugin, HS_JAIL_READ | HS_JAIL_EXEC);
+	for (size_t i = 0; i < HS_ARRAY_LEN(nodes); i++)
+		let_see(j, nodes[i], HS_JAIL_READ | HS_JAIL_WRITE);
+	for (size_t i = 0; i < HS_ARRAY_LEN(seen); i++)
+		let_see(j, seen[i], HS_JAIL_READ);
+}
+
 static int enter_jail(struct process *p, struct hs_err *err)
 {
 	struct hs_jail j = {.role = HS_PROCESS_INFER, .threads = true};
-	j.paths[j.n_paths++] = (struct hs_jail_path){p->dir, HS_JAIL_READ};
+	let_see(&j, p->dir, HS_JAIL_READ);
 	if (p->generator) /* may be a link out of the folder: the cache of a demo */
-		j.paths[j.n_paths++] = (struct hs_jail_path){p->generator, HS_JAIL_READ};
+		let_see(&j, p->generator, HS_JAIL_READ);
 	if (p->embedder)
-		j.paths[j.n_paths++] = (struct hs_jail_path){p->embedder, HS_JAIL_READ};
+		let_see(&j, p->embedder, HS_JAIL_READ);
+	if (hs_gpu_look(p->wish, p->plugin, &p->no_gpu) == 0)
+		let_driver_through(&j, p->plugin);
 	return hs_jail_enter(&j, &p->jail, err);
 }
 
 int main(int argc, char **argv)
 {
-	static struct process p;
+	static struct process p = {.plugin = hs_cuda_plugin_path, .no_gpu = {.hint = ""}};
 	static const struct hs_child_events events = {.channel = on_channel, .status = on_status, .shutdown = on_shutdown};
 	struct hs_err err = HS_ERR_INIT;
 	if (hs_child_arguments(&argc, &argv, &err) < 0) {
@@ -170,8 +229,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (!take_arguments(&p, argc, argv)) {
-		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--threads N]   (started "
-				"by hishod)\n");
+		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--threads N]\n"
+				"                   [--device auto|cpu|cuda:N] [--plugin FILE]   (started by hishod)\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */

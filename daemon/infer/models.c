@@ -99,7 +99,8 @@ static int measure(struct hs_served_model *m)
 	return rc;
 }
 
-int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, unsigned threads, struct hs_err *err)
+int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, const struct hs_model_options *options,
+			 struct hs_err *err)
 {
 	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
 	if (strlen(file) > HS_MSG_NAME_MAX)
@@ -111,8 +112,7 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 	int rc = hash_file(path, m->hash);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "model.load", file);
-	const struct hs_model_options options = {.n_threads = threads};
-	rc = hs_model_load(path, &options, &m->model, err);
+	rc = hs_model_load(path, options, &m->model, err);
 	if (rc == 0 && hs_model_info(m->model)->encoder != encoder)
 		rc = hs_fail(err, EINVAL, "model.kind", HS_N_("an embedding model where a chat model is wanted, or the reverse"),
 			     "%s", file);

@@ -20,7 +20,7 @@ struct hs_models {
 };
 
 /* Hashed, loaded, its prefill measured. encoder: which kind it must be. */
-int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, unsigned threads,
+int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, const struct hs_model_options *options,
 			 struct hs_err *err) HS_MUST_CHECK;
 void hs_models_finish(struct hs_models *m);
 

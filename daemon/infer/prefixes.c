@@ -90,6 +90,7 @@ void hs_prefixes_keep(struct hs_prefixes *p, struct hs_model *m, const void *ten
 		return;
 	}
 	memcpy(kept.ids, ids, n * sizeof *kept.ids);
+	hs_sequence_own(kept.sequence, (uintptr_t)tenant);
 	hs_sequence_copy(kept.sequence, from, n);
 	*place(p, tenant) = kept;
 }

@@ -119,6 +119,12 @@ static void tell_end(struct request *r, int rc)
 		rc = r->job->embeds ? send_vectors(r) : send_done(r);
 	} else if (rc == -ETIMEDOUT) {
 		(void)hs_fail(&err, ETIMEDOUT, "model.deadline", HS_N_("the machine is busy: ask again"), "request");
+	} else if (rc == -ENOMEM) {
+		(void)hs_fail(&err, ENOMEM, "model.memory", HS_N_("there is no room for another conversation: ask again shortly"),
+			      "request");
+	} else if (rc == -ENODEV) {
+		(void)hs_fail(&err, ENODEV, "gpu.lost", HS_N_("the GPU failed in the middle of the answer: ask again"),
+			      "request");
 	} else if (rc == -ENOENT) {
 		(void)hs_fail(&err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "%s",
 			      r->job->embeds ? "embedder" : "generator");

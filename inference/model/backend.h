@@ -52,11 +52,16 @@ struct hs_backend {
 	void (*close)(struct hs_backend_model *m);
 	int (*sequence_create)(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret);
 	void (*sequence_destroy)(struct hs_backend_sequence *s); /* wipes */
+	/* Whose pages they are from now on, where a backend keeps account; may be NULL. */
+	void (*own)(struct hs_backend_sequence *s, uint64_t owner);
 	/* Wipe positions from..to - 1. */
 	void (*wipe)(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
 	/* The first n positions of `from`, a sequence of the same model, become s's. */
 	void (*copy)(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n);
-	/* Writes each step's positions; -ECANCELED may leave them written. The steps' sequences are distinct. */
+	/*
+	 * Writes each step's positions; -ECANCELED may leave them written. The steps' sequences are distinct. -ENODEV: the device
+	 * is lost, for good.
+	 */
 	int (*forward)(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y);
 	/*
 	 * Encoders: n_texts texts back to back, text i being ids[starts[i] .. starts[i + 1]), each of 1 to context ids.

@@ -1,0 +1,70 @@
+#include "daemon/infer/status.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+/* A JSON string. What is no UTF-8, or would end the line, becomes "?". */
+static int put_string(struct hs_buf *out, const char *s)
+{
+	size_t n = strlen(s);
+	bool text = hs_utf8_valid(s, n, NULL);
+	int rc = hs_buf_append_byte(out, '"');
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		unsigned char c = (unsigned char)s[i];
+		if (c < 0x20 || (c >= 0x7f && !text))
+			c = '?';
+		if (c == '"' || c == '\\')
+			rc = hs_buf_append_byte(out, '\\');
+		if (rc == 0)
+			rc = hs_buf_append_byte(out, c);
+	}
+	return rc < 0 ? rc : hs_buf_append_byte(out, '"');
+}
+
+static int put_pair(struct hs_buf *out, const char *key, const char *value)
+{
+	int rc = hs_buf_printf(out, "\"%s\":", key);
+	return rc < 0 ? rc : put_string(out, value);
+}
+
+static int put_why(const struct hs_err *why, struct hs_buf *out)
+{
+	int rc = hs_buf_append_str(out, ",\"why\":{");
+	if (rc == 0)
+		rc = put_pair(out, "code", why->code);
+	if (rc == 0)
+		rc = hs_buf_append_byte(out, ',');
+	if (rc == 0)
+		rc = put_pair(out, "object", why->object);
+	if (rc == 0)
+		rc = hs_buf_append_byte(out, ',');
+	if (rc == 0)
+		rc = put_pair(out, "hint", why->hint);
+	return rc < 0 ? rc : hs_buf_append_byte(out, '}');
+}
+
+static int put_model(const struct hs_served_model *m, const char *kind, struct hs_buf *out)
+{
+	struct hs_model_device d;
+	if (!m->model)
+		return 0;
+	const struct hs_model_info *i = hs_model_info(m->model);
+	hs_model_device(m->model, &d);
+	int rc = hs_buf_printf(out, ",\"%s\":{\"architecture\":\"%s\",\"context\":%u,\"bytes\":%llu,\"prefill_rate\":%.1f,", kind,
+			       i->architecture, i->context, (unsigned long long)i->file_bytes, (double)m->prefill_rate);
+	if (rc == 0)
+		rc = put_pair(out, "device", d.name);
+	if (rc == 0 && d.gpu)
+		rc = hs_buf_printf(out, ",\"gpu_bytes\":%llu,\"pages\":%u,\"pages_used\":%u,\"page_tokens\":%u",
+				   (unsigned long long)d.memory_bytes, d.n_pages, d.n_pages_used, d.page_tokens);
+	if (rc == 0 && d.why.num)
+		rc = put_why(&d.why, out);
+	return rc < 0 ? rc : hs_buf_append_byte(out, '}');
+}
+
+int hs_put_served_models(const struct hs_models *m, struct hs_buf *out)
+{
+	int rc = put_model(&m->generator, "generator", out);
+	return rc < 0 ? rc : put_model(&m->embedder, "embedder", out);
+}
