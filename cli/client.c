@@ -6,12 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/id.h"
 
 #define EVENT_MAX (4u * 1024u * 1024u)
 #define CONNECT_SECONDS 10L
+
+/* An appliance that says that it is busy (429) has done nothing: it is asked again, twice as late each time. */
+#define BUSY_FIRST_MS 250
+#define BUSY_MOST_MS 8000
+#define BUSY_ASKED_MOST_S 60 /* of Retry-After */
+#define BUSY_CALL_S 30       /* how long a single call is tried */
 
 enum route { ROUTE_TENANT, ROUTE_HOST, ROUTE_PERSON };
 
@@ -304,9 +313,36 @@ static int judge(struct request *q, CURLcode code, long *ret_status, struct hs_e
 	return 0;
 }
 
+/* Until when to wait where that is the answer to the try with that number, from 0 on; 0: it is not, or `until` comes first. */
+static uint64_t again_at(struct request *q, unsigned tries, uint64_t until)
+{
+	long status = 0;
+	curl_off_t asked = 0;
+	(void)curl_easy_getinfo(q->curl, CURLINFO_RESPONSE_CODE, &status); /* 0 where it fails, here and below */
+	(void)curl_easy_getinfo(q->curl, CURLINFO_RETRY_AFTER, &asked);
+	if (status != 429)
+		return 0;
+	uint64_t ms = HS_MIN((uint64_t)BUSY_FIRST_MS << HS_MIN(tries, 16u), (uint64_t)BUSY_MOST_MS);
+	uint16_t part;
+	hs_random(&part, sizeof part);
+	ms += ms * part / UINT16_MAX / 2; /* those who came together do not come together again */
+	ms = HS_MAX(ms, 1000 * (uint64_t)HS_MIN(HS_MAX(asked, 0), BUSY_ASKED_MOST_S));
+	uint64_t at = hs_monotonic_ms() + ms;
+	return at < until ? at : 0;
+}
+
 static int perform(struct request *q, long *ret_status, struct hs_err *err)
 {
-	return judge(q, curl_easy_perform(q->curl), ret_status, err);
+	uint64_t until = hs_monotonic_ms() + BUSY_CALL_S * 1000;
+	for (unsigned tries = 0;; tries++) {
+		CURLcode code = curl_easy_perform(q->curl);
+		uint64_t at = code == CURLE_OK ? again_at(q, tries, until) : 0, now = hs_monotonic_ms();
+		if (!at)
+			return judge(q, code, ret_status, err);
+		q->reply.len = 0;
+		uint64_t ms = at > now ? at - now : 0;
+		(void)nanosleep(&(struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000}, NULL);
+	}
 }
 
 static void take_reply(struct request *q, long status, struct hs_reply *ret)
@@ -399,10 +435,15 @@ int hs_call_person_stream(const struct hs_cli *cli, const char *path, json_t *bo
 
 struct hs_posts {
 	const struct hs_cli *cli;
+	uint32_t patience_s;
+	void (*on_busy)(void *ctx, size_t n);
+	void *ctx;
 	CURLM *multi;
 	size_t n;
 	struct post {
 		bool on_its_way;
+		uint64_t until, at; /* no more tries from then on; when the next one is due, 0: it is being made */
+		unsigned tries;     /* that were answered as busy */
 		CURL *curl; /* kept with its connection */
 		struct request q;
 		struct hs_buf body;
@@ -410,12 +451,16 @@ struct hs_posts {
 	} posts[HS_POSTS_MAX];
 };
 
-int hs_posts_create(const struct hs_cli *cli, struct hs_posts **ret)
+int hs_posts_create(const struct hs_cli *cli, uint32_t patience_s, void (*on_busy)(void *ctx, size_t n), void *ctx,
+		    struct hs_posts **ret)
 {
 	struct hs_posts *p = calloc(1, sizeof *p);
 	if (!p)
 		return -ENOMEM;
 	p->cli = cli;
+	p->patience_s = patience_s;
+	p->on_busy = on_busy;
+	p->ctx = ctx;
 	p->multi = curl_multi_init();
 	if (!p->multi) {
 		free(p);
@@ -465,6 +510,8 @@ int hs_posts_add(struct hs_posts *p, const char *path, const char *content_type,
 	*body = HS_BUF_INIT;
 	x->tag = tag;
 	x->on_its_way = true;
+	x->until = hs_monotonic_ms() + p->patience_s * 1000ull;
+	x->at = x->tries = 0;
 	p->n++;
 	int rc = prepare(x->curl, p->cli, ROUTE_TENANT, "POST", path, content_type, x->body.data, x->body.len, &x->q, err);
 	if (rc == 0 && (curl_easy_setopt(x->curl, CURLOPT_PRIVATE, x) || curl_multi_add_handle(p->multi, x->curl)))
@@ -475,14 +522,43 @@ int hs_posts_add(struct hs_posts *p, const char *path, const char *content_type,
 	return err->num ? rc : hs_fail_errno(err, rc, "cli.request", path);
 }
 
+/* Those whose time has come go again. *ret_ms: until the next one; *ret_n: how many wait. */
+static int send_again(struct hs_posts *p, int *ret_ms, size_t *ret_n)
+{
+	uint64_t now = hs_monotonic_ms(), next = now + 1000;
+	*ret_n = 0;
+	for (size_t i = 0; i < HS_POSTS_MAX; i++) {
+		struct post *x = &p->posts[i];
+		if (!x->on_its_way || !x->at)
+			continue;
+		if (x->at > now) {
+			next = HS_MIN(next, x->at);
+			++*ret_n;
+			continue;
+		}
+		x->at = 0;
+		x->q.reply.len = 0;
+		if (curl_multi_add_handle(p->multi, x->curl))
+			return -ENOMEM;
+	}
+	*ret_ms = (int)(next - now);
+	return 0;
+}
+
 int hs_posts_wait(struct hs_posts *p, void **ret_tag, struct hs_reply *ret, struct hs_err *err)
 {
 	while (p->n > 0) {
-		int running, left;
+		int running, left, ms;
+		size_t n_busy;
+		int rc = send_again(p, &ms, &n_busy);
+		if (rc < 0)
+			return hs_fail_errno(err, rc, "cli.request", "");
+		if (n_busy)
+			p->on_busy(p->ctx, n_busy);
 		CURLMcode code = curl_multi_perform(p->multi, &running);
 		const CURLMsg *m = code ? NULL : curl_multi_info_read(p->multi, &left);
 		if (!code && !m)
-			code = curl_multi_poll(p->multi, NULL, 0, 1000, NULL);
+			code = curl_multi_poll(p->multi, NULL, 0, ms, NULL);
 		if (code)
 			return hs_fail(err, EIO, "cli.connect", "", "%s", curl_multi_strerror(code));
 		if (!m)
@@ -491,8 +567,13 @@ int hs_posts_wait(struct hs_posts *p, void **ret_tag, struct hs_reply *ret, stru
 		char *private = NULL;
 		(void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private); /* cannot fail */
 		struct post *x = (struct post *)private;
+		if (outcome == CURLE_OK && (x->at = again_at(&x->q, x->tries, x->until)) != 0) {
+			x->tries++;
+			(void)curl_multi_remove_handle(p->multi, x->curl); /* it is in it */
+			continue;
+		}
 		long status = 0;
-		int rc = judge(&x->q, outcome, &status, err);
+		rc = judge(&x->q, outcome, &status, err);
 		*ret_tag = x->tag;
 		if (rc == 0)
 			take_reply(&x->q, status, ret);

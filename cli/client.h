@@ -25,6 +25,11 @@ struct hs_reply {
 void hs_reply_finish(struct hs_reply *r);
 #define HS_REPLY_AUTO HS_CLEANUP(hs_reply_finish) struct hs_reply
 
+/*
+ * A request is made again where the appliance says that it is busy (429), later each time and not before it said (Retry-After); for half
+ * a minute, or what is said below. After that it is the error of that answer.
+ */
+
 /* A request of the tenant (or, over HTTPS, of the token's tenant). path begins with "/v1/". body may be NULL; is consumed. */
 int hs_call(const struct hs_cli *cli, const char *method, const char *path, json_t *body, struct hs_reply *ret,
 	    struct hs_err *err) HS_MUST_CHECK;
@@ -35,12 +40,14 @@ int hs_call_bytes(const struct hs_cli *cli, const char *method, const char *path
 
 /*
  * Several POSTs of the tenant on their way at one time, each over a connection of its own; they end in any order. body is taken
- * over; at most HS_POSTS_MAX may be on their way.
+ * over; at most HS_POSTS_MAX may be on their way. Each is tried for patience_s; while some wait for their next try, on_busy is told now and
+ * then how many.
  */
 #define HS_POSTS_MAX 4 /* half of what a tenant takes at one time */
 
 struct hs_posts;
-int hs_posts_create(const struct hs_cli *cli, struct hs_posts **ret) HS_MUST_CHECK;
+int hs_posts_create(const struct hs_cli *cli, uint32_t patience_s, void (*on_busy)(void *ctx, size_t n), void *ctx,
+		    struct hs_posts **ret) HS_MUST_CHECK;
 void hs_posts_destroy(struct hs_posts *p); /* takes NULL; gives up what is on its way */
 size_t hs_posts_count(const struct hs_posts *p);
 int hs_posts_add(struct hs_posts *p, const char *path, const char *content_type, struct hs_buf *body, void *tag,

@@ -135,12 +135,19 @@ static int file_failed(struct ingest *g, const char *name, int rc, struct hs_err
 	return fatal ? rc : 0;
 }
 
-static void show_progress(struct ingest *g, uint64_t size)
+static void show_progress(struct ingest *g, uint64_t size, size_t n_busy)
 {
-	char words[64];
+	char words[128];
 	g->bytes_done += size;
-	(void)snprintf(words, sizeof words, "%zu / %zu", g->n_filed + g->n_unchanged + g->n_failed, g->n_files);
+	int n = snprintf(words, sizeof words, "%zu / %zu", g->n_filed + g->n_unchanged + g->n_failed, g->n_files);
+	if (n_busy && n > 0)
+		(void)snprintf(words + n, sizeof words - (size_t)n, _(", the appliance is busy: %zu wait"), n_busy);
 	hs_progress_show(&g->progress, HS_MIN(g->bytes_done, g->progress.total), words);
+}
+
+static void on_busy(void *ctx, size_t n)
+{
+	show_progress(ctx, 0, n);
 }
 
 static void forget_sending(struct ingest *g, struct sending *x)
@@ -171,7 +178,7 @@ static int take_answer(struct ingest *g)
 	}
 	if (rc < 0)
 		rc = file_failed(g, x->name, rc, &err);
-	show_progress(g, x->size);
+	show_progress(g, x->size, 0);
 	forget_sending(g, x);
 	return rc;
 }
@@ -266,7 +273,7 @@ static int take_file(void *ctx, const struct hs_walk_file *file, const struct hs
 	}
 	if (rc < 0)
 		end = file_failed(g, file->name, rc, &err);
-	show_progress(g, file->size);
+	show_progress(g, file->size, 0);
 	return end;
 }
 
@@ -416,7 +423,8 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		{"to", HS_OPTION_STRING, &tenant_file, HS_N_("JSON of `hisho tenant info`, in place of asking the appliance")},
 		{"again", HS_OPTION_FLAG, &g.again, HS_N_("file unchanged documents too")},
 		{"no-wait", HS_OPTION_FLAG, &no_follow, HS_N_("do not wait until words find the documents")},
-		{"wait", HS_OPTION_COUNT, &seconds, HS_N_("wait at most so many seconds (3600)")},
+		{"wait", HS_OPTION_COUNT, &seconds,
+		 HS_N_("wait at most so many seconds for a busy appliance, and until words find the documents (3600)")},
 	};
 	int first, rc;
 	if (!hs_cli_parse(cli, &hs_verb_ingest, options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
@@ -436,7 +444,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		rc = hs_walk(argv[i], count_file, &g, &err);
 	hs_progress_begin(&g.progress, g.bytes_total);
 	if (rc == 0)
-		rc = hs_posts_create(cli, &g.posts);
+		rc = hs_posts_create(cli, seconds, on_busy, &g, &g.posts);
 	for (int i = first; i < argc && rc == 0; i++)
 		rc = ingest_argument(&g, argv[i], collections, &err);
 	int last = g.posts ? take_answers(&g) : 0;

@@ -65,7 +65,7 @@ void hs_responder_answer(struct hs_responder *r, unsigned status, const char *co
 		.n_headers = content_type ? 1 : 0,
 		.headers = {{hs_slice_str("Content-Type"), hs_slice_str(content_type ? content_type : "")}},
 	};
-	(void)hs_responder_begin(r, &head); /* api.h says why, here and below */
+	(void)hs_responder_begin(r, &head); /* as in hs_responder_refuse */
 	(void)hs_responder_content(r, data, len, true);
 }
 
@@ -102,5 +102,12 @@ void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct h
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	if (hs_error_body(&b, err, r->japanese) < 0)
 		b.len = 0; /* out of memory: the status alone must tell it */
-	hs_responder_answer(r, status, "application/json", b.data, b.len);
+	const struct hs_msg_http_response head = {
+		.status = (uint16_t)status,
+		.n_headers = strcmp(err->code, "request.busy") == 0 ? 2 : 1,
+		.headers = {{hs_slice_str("Content-Type"), hs_slice_str("application/json")},
+			    {hs_slice_str("Retry-After"), hs_slice_str(HS_RETRY_AFTER_S)}},
+	};
+	(void)hs_responder_begin(r, &head); /* api.h says why, here and below */
+	(void)hs_responder_content(r, b.data, b.len, true);
 }

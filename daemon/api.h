@@ -74,6 +74,8 @@ size_t hs_responder_queued(const struct hs_responder *r);
 /* A whole answer in one call. */
 void hs_responder_answer(struct hs_responder *r, unsigned status, const char *content_type, const void *data, size_t len);
 
+#define HS_RETRY_AFTER_S "1" /* of "request.busy": what is full empties by itself */
+
 /* An error as JSON, the shape that OpenAI's clients know: {"error": {"message", "type", "code", "object"}}. */
 void hs_responder_refuse(struct hs_responder *r, unsigned status, const struct hs_err *err);
 

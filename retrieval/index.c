@@ -1,6 +1,7 @@
 #include "retrieval/index.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,12 +66,17 @@ struct hs_index *hs_index_clone(const struct hs_index *x)
 
 	if (!copy)
 		return NULL;
-	*copy = *x;
-	copy->refs = 1;
-	copy->cap_extents = x->n_extents;
-	copy->cap_segments = x->n_segments;
-	copy->extents = malloc((x->n_extents + 1ul) * sizeof(struct hs_extent *));
-	copy->segments = malloc((x->n_segments + 1ul) * sizeof(struct hs_segment *));
+	*copy = (struct hs_index){.refs = 1, /* not x's, which readers change meanwhile */
+				  .n_extents = x->n_extents,
+				  .cap_extents = x->n_extents,
+				  .extents = malloc((x->n_extents + 1ul) * sizeof(struct hs_extent *)),
+				  .n_segments = x->n_segments,
+				  .cap_segments = x->n_segments,
+				  .segments = malloc((x->n_segments + 1ul) * sizeof(struct hs_segment *)),
+				  .dimensions = x->dimensions,
+				  .n_vectors = x->n_vectors,
+				  .n_chunks = x->n_chunks,
+				  .n_documents = x->n_documents};
 	if (!copy->extents || !copy->segments) {
 		free(copy->extents);
 		free(copy->segments);
@@ -111,11 +117,12 @@ static int grow_extents(struct hs_index *x, uint32_t need)
 
 static struct hs_extent *extent_clone(const struct hs_extent *e)
 {
+	const size_t behind = offsetof(struct hs_extent, class_id); /* the count of references, which readers change meanwhile */
 	struct hs_extent *copy = malloc(sizeof(*copy));
 
 	if (!copy)
 		return NULL;
-	*copy = *e;
+	memcpy((char *)copy + behind, (const char *)e + behind, sizeof(*copy) - behind);
 	copy->refs = 1;
 	copy->vectors = NULL;
 	copy->overrides = NULL;

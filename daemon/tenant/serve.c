@@ -23,6 +23,8 @@ static void begin(void *ctx, unsigned status, const char *content_type, const ch
 	head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("cache-control"), hs_slice_str("no-store")};
 	if (set_cookie)
 		head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("set-cookie"), hs_slice_str(set_cookie)};
+	if (status == 429)
+		head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("retry-after"), hs_slice_str(HS_RETRY_AFTER_S)};
 	(void)hs_responder_begin(s->responder, &head); /* a failure is told by gone() */
 }
 

@@ -89,7 +89,10 @@ with Appliance() as a:
     check(past >= AT_LEAST, f"{past} of {len(reads)} were answered while a write waited for the document")
     check(behind >= AT_LEAST, f"{behind} of {len(reads)} were answered between a kept answer's evidence and its end")
     shown = json.loads(a.hisho("audit", "show", "--limit", "10000", "--json", tenant="t"))
-    listed = json.loads(a.request("GET", "/v1/conversations", ask)[2])["data"]
+    listed, more = [], True
+    while more:  # a page has fifty
+        page = json.loads(a.request("GET", "/v1/conversations" + (f"?after={listed[-1]['id']}" if listed else ""), ask)[2])
+        listed, more = listed + page["data"], page["more"]
     check(len(listed) == len(kept) and all(c["messages"] == 2 for c in listed), f"{len(listed)} of {len(kept)} are kept")
     recorded = [r for r in shown if r["action"] in ("search", "ask") and r["decision"] == "allowed"]
     check(len(recorded) == len(reads) + len(kept) + 1, f"{len(recorded)} records of {len(reads) + len(kept) + 1} searches and questions")
