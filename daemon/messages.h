@@ -51,7 +51,8 @@ enum hs_msg {
 	/* hishod to a child, and back, on the control channel */
 	/*
 	 * hishod: u8 role, str name + 1 descriptor: a fresh channel to that peer. name: the tenant's id, or ""; to hisho-web the id,
-	 * a slash and the tenant's name, and without a descriptor: forget that tenant.
+	 * a slash and the tenant's name, and without a descriptor: forget that tenant; to hisho-infer the id, a space and the tenant's
+	 * limits (daemon/limits.h).
 	 */
 	HS_MSG_CHANNEL = 16,
 	HS_MSG_READY = 17,        /* child:  struct hs_msg_ready; it is jailed and serves */

@@ -11,6 +11,21 @@
 
 static const cyaml_schema_value_t host_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 253)};
 
+#define LIMIT(name, which) CYAML_FIELD_UINT(name, CYAML_FLAG_OPTIONAL, struct hs_config_tenant, of[which])
+
+static const cyaml_schema_field_t tenant_fields[] = {
+	CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct hs_config_tenant, name, 1, 63),
+	LIMIT("tokens_per_day", HS_LIMIT_TOKENS_PER_DAY),
+	LIMIT("tokens_per_minute", HS_LIMIT_TOKENS_PER_MINUTE),
+	LIMIT("context", HS_LIMIT_CONTEXT),
+	LIMIT("generation_seconds", HS_LIMIT_GENERATION_SECONDS),
+	LIMIT("queue", HS_LIMIT_QUEUE),
+	LIMIT("generations", HS_LIMIT_GENERATIONS),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t tenant_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct hs_config_tenant, tenant_fields)};
+
 static const cyaml_schema_field_t infer_fields[] = {
     CYAML_FIELD_STRING_PTR("device", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, device, 3, 8),
     CYAML_FIELD_STRING_PTR("plugin", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, plugin, 1, 1000),
@@ -25,6 +40,8 @@ static const cyaml_schema_field_t fields[] = {
     CYAML_FIELD_STRING_PTR("generator", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, generator, 1, 1000),
     CYAML_FIELD_STRING_PTR("embedder", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, embedder, 1, 1000),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct hs_config, threads),
+    CYAML_FIELD_SEQUENCE("tenants", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, tenants, &tenant_schema, 0,
+			 HS_CONFIG_TENANTS_MAX),
     CYAML_FIELD_MAPPING("infer", CYAML_FLAG_OPTIONAL, struct hs_config, infer, infer_fields),
     CYAML_FIELD_END,
 };
@@ -48,6 +65,24 @@ static cyaml_config_t how(struct story *s)
 {
 	return (cyaml_config_t){
 	    .log_fn = remember, .log_ctx = s, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_NO_ALIAS};
+}
+
+/* A limit that cannot be is told, not bent; nor does one of two entries win. */
+static int check_tenants(const struct hs_config *c, struct hs_err *err)
+{
+	for (unsigned i = 0; i < c->tenants_count; i++) {
+		const struct hs_config_tenant *t = &c->tenants[i];
+		for (unsigned k = 0; k < i; k++) {
+			if (strcmp(c->tenants[k].name, t->name) == 0)
+				return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml names a tenant twice."), "%s", t->name);
+		}
+		for (size_t k = 0; k < HS_LIMIT_N; k++) {
+			if (t->of[k] && !hs_limit_ok((enum hs_limit)k, t->of[k]))
+				return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml: a limit is out of its range. See docs/operations.md."),
+					       "%s: %s: %llu", t->name, hs_limit_name((enum hs_limit)k), (unsigned long long)t->of[k]);
+		}
+	}
+	return 0;
 }
 
 int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
@@ -80,8 +115,25 @@ int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
 		hs_config_free(c);
 		return bad_device;
 	}
-	*ret = c;
-	return 0;
+	rc = check_tenants(c, err);
+	if (rc < 0)
+		hs_config_free(c);
+	else
+		*ret = c;
+	return rc;
+}
+
+void hs_config_limits(const struct hs_config *c, const char *tenant, struct hs_limits *ret)
+{
+	const char *const names[] = {"*", tenant}; /* the tenant's own win */
+	*ret = hs_limits_default;
+	for (size_t n = 0; n < HS_ARRAY_LEN(names); n++) {
+		for (unsigned i = 0; i < c->tenants_count; i++) {
+			const struct hs_config_tenant *t = &c->tenants[i];
+			for (size_t k = 0; k < HS_LIMIT_N && strcmp(t->name, names[n]) == 0; k++)
+				ret->of[k] = t->of[k] ? t->of[k] : ret->of[k];
+		}
+	}
 }
 
 void hs_config_free(struct hs_config *c)

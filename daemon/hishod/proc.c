@@ -33,9 +33,13 @@ static bool related(const struct proc *a, const struct proc *b)
 
 static int announce(struct proc *to, const struct proc *peer, const struct tenant *t, int fd)
 {
-	char name[HS_ID_LEN + 1 + sizeof t->name];
-	(void)snprintf(name, sizeof name, to->role == HS_PROCESS_WEB ? "%s/%s" : "%s", t->id.s,
-		       t->name); /* the size is the sum */
+	char name[HS_ID_LEN + 2 + HS_LIMITS_TEXT_MAX] = "", text[HS_LIMITS_TEXT_MAX];
+	struct hs_limits limits;
+	hs_config_limits(to->keeper->config, t->name, &limits);
+	hs_limits_format(&limits, text);
+	const char *more = to->role == HS_PROCESS_WEB ? t->name : to->role == HS_PROCESS_INFER ? text : "";
+	const char *between = to->role == HS_PROCESS_WEB ? "/" : to->role == HS_PROCESS_INFER ? " " : "";
+	(void)snprintf(name, sizeof name, "%s%s%s", t->id.s, between, more); /* the size is the largest sum */
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	int rc = hs_put_channel(&b, peer->role, hs_slice_str(name));
 	if (rc < 0)

@@ -29,7 +29,7 @@ static_assert(ARGUMENTS_MAX <= HS_MSG_ARGUMENTS_MAX, "they travel in one message
 struct arguments {
 	const char *argv[ARGUMENTS_MAX];
 	size_t n;
-	char program[1200], text[4][1200], number[16];
+	char program[1200], text[4][1200], number[16], limits[HS_LIMITS_TEXT_MAX];
 };
 
 static void add(struct arguments *a, const char *option, const char *value)
@@ -54,6 +54,7 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 {
 	struct keeper *k = p->keeper;
 	const struct hs_config *c = k->config;
+	struct hs_limits limits;
 	a->n = 0;
 	add(a, a->program, NULL);
 	switch (p->role) {
@@ -78,6 +79,9 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 		add(a, "--state", k->state);
 		add(a, "--id", p->tenant->id.s);
 		add(a, "--name", p->tenant->name);
+		hs_config_limits(c, p->tenant->name, &limits);
+		hs_limits_format(&limits, a->limits);
+		add(a, "--limits", a->limits);
 		if (p->tenant->rebuild)
 			add(a, "--rebuild", "yes");
 		break;

@@ -194,6 +194,15 @@ static const struct series {
 	{"hisho_answers_failed_total", "counter", "Answers that ended with an error or without their client.", "failed_answers", NULL},
 	{"hisho_denied_total", "counter", "Refused: credentials, rights, documents.", "denied", NULL},
 	{"hisho_prompt_tokens_total", "counter", "Tokens of prompts.", "prompt_tokens", NULL},
+	{"hisho_tokens_today", "gauge", "Tokens of this day's (UTC) limit, taken.", "tokens_today", NULL},
+	{"hisho_answers_open", "gauge", "Questions that wait or are being answered.", "answers_open", NULL},
+	{"hisho_limit_refused_total", "counter", "Refused or ended by a limit of the tenant's.", "limit_refused", NULL},
+	{"hisho_limit_tokens_per_day", "gauge", "The limit; 0: none.", "limit_tokens_per_day", NULL},
+	{"hisho_limit_tokens_per_minute", "gauge", "The limit; 0: none.", "limit_tokens_per_minute", NULL},
+	{"hisho_limit_context_tokens", "gauge", "The limit of a prompt and its answer.", "limit_context", NULL},
+	{"hisho_limit_generation_seconds", "gauge", "The limit of one answer's computing.", "limit_generation_seconds", NULL},
+	{"hisho_limit_queue", "gauge", "The limit of questions that wait.", "limit_queue", NULL},
+	{"hisho_limit_generations", "gauge", "The limit of answers at one time.", "limit_generations", NULL},
 	{"hisho_answer_tokens_total", "counter", "Tokens that the model wrote.", "answer_tokens", NULL},
 };
 

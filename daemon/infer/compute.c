@@ -346,6 +346,11 @@ static bool tell(struct hs_compute *c, struct hs_infer_job *job)
 	return rc == 0 && !last;
 }
 
+static bool used_up(const struct hs_infer_job *job)
+{
+	return job->compute_us_max && job->prefill_us + job->decode_us > job->compute_us_max;
+}
+
 /* All answers that decode take one pass together. */
 static void run_decode(struct hs_compute *c)
 {
@@ -359,7 +364,7 @@ static void run_decode(struct hs_compute *c)
 	pthread_mutex_unlock(&c->lock);
 	for (size_t i = 0; i < n_ready; i++) {
 		struct hs_infer_job *job = HS_CONTAINER_OF(ready[i], struct hs_infer_job, sched);
-		if (atomic_load(&job->cancelled) || !tell(c, job)) /* a cancelled one is ended when it is picked */
+		if (atomic_load(&job->cancelled) || used_up(job) || !tell(c, job)) /* the first two are ended when they are picked */
 			continue;
 		jobs[n] = job;
 		decodings[n++] = &job->decoding;
@@ -386,6 +391,8 @@ static void run(struct hs_compute *c, struct hs_infer_job *job)
 		end_job(c, job, -ECANCELED);
 	else if (late)
 		end_job(c, job, -ETIMEDOUT);
+	else if (used_up(job))
+		end_job(c, job, -ETIME);
 	else if (!(job->embeds ? c->models->embedder.model : c->models->generator.model))
 		end_job(c, job, -ENOENT);
 	else if (job->embeds)

@@ -47,6 +47,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	uint8_t cache_key[HS_PREFIX_KEY_LEN];
 	struct hs_sampler sampler;
 	uint32_t max_tokens;
+	uint64_t compute_us_max; /* then it ends with -ETIME; 0: no limit */
 	struct hs_shown shown;
 	/* Both are called on the loop thread. text: whole characters. ended: once; rc 0, -ECANCELED, or a failure. */
 	void (*text)(struct hs_infer_job *job, const char *text, size_t n);

@@ -40,7 +40,8 @@ static bool may_run(const struct hs_sched *s, const struct hs_sched_job *j, enum
 {
 	if (j->class > worst || (!j->ready && j->class != HS_SCHED_CANCELLED))
 		return false;
-	return !needs_slot(j) || (s->slots < HS_SCHED_SLOTS && j->tenant->slots < HS_SCHED_TENANT_SLOTS);
+	uint32_t own = j->tenant->slots_max ? j->tenant->slots_max : HS_SCHED_TENANT_SLOTS;
+	return !needs_slot(j) || (s->slots < HS_SCHED_SLOTS && j->tenant->slots < own);
 }
 
 static struct hs_sched_job *best(const struct hs_sched *s, enum hs_sched_class worst)

@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 #include "base/macros.h"
+#include "daemon/limits.h"
 
 #define HS_SCHED_QUEUE_MAX 64 /* jobs of one tenant */
-#define HS_SCHED_SLOTS 4      /* generations that compute in turn */
-#define HS_SCHED_TENANT_SLOTS 2
+#define HS_SCHED_SLOTS HS_LIMIT_GENERATIONS_MAX /* generations that compute in turn */
+#define HS_SCHED_TENANT_SLOTS 2 /* where the tenant has no limit of its own */
 
 enum hs_sched_class {
 	HS_SCHED_CANCELLED,
@@ -28,6 +29,7 @@ enum hs_sched_class {
 struct hs_sched_tenant {
 	uint64_t served; /* tick of the last pick */
 	uint32_t n_jobs, slots;
+	uint32_t slots_max; /* 0: HS_SCHED_TENANT_SLOTS */
 };
 
 struct hs_sched_job { /* embedded in the caller's job */

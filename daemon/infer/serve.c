@@ -24,7 +24,10 @@ struct client { /* a channel; after it is gone, what its jobs still point to */
 	struct hs_infer *infer;
 	struct hs_channel *channel;
 	struct hs_sched_tenant tenant;
+	struct hs_limits limits;
+	struct hs_token_count count; /* what its generations took, since the channel is there */
 	struct request *requests;
+	size_t n_generations; /* of them */
 	uint64_t wipes[HS_INFER_WIPES_MAX]; /* WIPEs that wait for the requests' end */
 	size_t n_wipes;
 	bool wants_models;
@@ -38,6 +41,7 @@ struct hs_infer {
 	struct client *clients;
 	size_t n_clients, n_requests;
 	uint64_t n_wiped;
+	uint64_t n_limited; /* refused or ended by a limit of their tenant's */
 	uint64_t n_generated, n_cancelled; /* ended so far: answers to their end; requests that were cancelled, of any kind */
 	bool loaded;
 };
@@ -117,6 +121,10 @@ static void tell_end(struct request *r, int rc)
 		rc = r->job->embeds ? hs_fail(&err, ECANCELED, "model.cancelled", "", "embedding") : send_done(r);
 	} else if (rc == 0) {
 		rc = r->job->embeds ? send_vectors(r) : send_done(r);
+	} else if (rc == -ETIME) {
+		const enum hs_limit which = HS_LIMIT_GENERATION_SECONDS;
+		(void)hs_limit_fail(&err, which, r->client->limits.of[which], 0);
+		r->client->infer->n_limited++;
 	} else if (rc == -ETIMEDOUT) {
 		(void)hs_fail(&err, ETIMEDOUT, "model.deadline", HS_N_("the machine is busy: ask again"), "request");
 	} else if (rc == -ENOMEM) {
@@ -163,6 +171,11 @@ static void on_ended(struct hs_infer_job *job, int rc)
 		at = &(*at)->next;
 	*at = r->next;
 	k->infer->n_requests--;
+	if (!job->embeds) {
+		k->n_generations--;
+		if (job->prefill_us || job->decode_us) /* what waited took nothing */
+			hs_token_count_take(&k->count, &k->limits, (uint64_t)job->done.prompt_tokens + job->done.answer_tokens, hs_now_ms());
+	}
 	k->infer->n_cancelled += r->cancelled;
 	k->infer->n_generated += !r->cancelled && rc == 0 && !job->embeds;
 	hs_infer_job_destroy(job);
@@ -204,6 +217,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	r->next = k->requests;
 	k->requests = r;
 	k->infer->n_requests++;
+	k->n_generations += !job->embeds;
 	return 0;
 }
 
@@ -269,9 +283,8 @@ static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err 
 	return rc;
 }
 
-static uint32_t budget_of(const struct hs_served_model *m, const struct hs_msg_generate *ask, uint32_t max_tokens)
+static uint32_t budget_of(const struct hs_served_model *m, const struct hs_msg_generate *ask, uint32_t context, uint32_t max_tokens)
 {
-	uint32_t context = HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX);
 	uint32_t most = context > max_tokens ? context - max_tokens : 1;
 	float own = m->prefill_rate * (float)HS_INFER_PREFILL_SECONDS;
 	uint32_t budget = ask->prompt_budget ? ask->prompt_budget : HS_MAX((uint32_t)HS_MIN(own, 1e6f), HS_INFER_BUDGET_MIN);
@@ -286,23 +299,46 @@ static int send_kept(struct client *k, const struct request *r, struct hs_msg_ke
 	return rc < 0 ? rc : hs_channel_send(k->channel, HS_MSG_KEPT, r->id, 0, b.data, b.len);
 }
 
+/*
+ * The tenant's own process counts strictly, and before; what it may have given back meanwhile is not known here: a minute's worth
+ * of tokens, and a prompt of every generation, is let pass.
+ */
+static int check_limits(struct client *k, struct hs_err *err)
+{
+	const uint64_t *of = k->limits.of;
+	uint64_t slack = HS_MAX(of[HS_LIMIT_TOKENS_PER_MINUTE], of[HS_LIMIT_CONTEXT]), retry_s;
+	enum hs_limit which;
+	int rc = 0;
+	if (k->n_generations >= of[HS_LIMIT_QUEUE] + of[HS_LIMIT_GENERATIONS])
+		rc = hs_limit_fail(err, HS_LIMIT_QUEUE, of[HS_LIMIT_QUEUE], 1);
+	else if (!hs_token_count_admits(&k->count, &k->limits, 0, slack, hs_now_ms(), &which, &retry_s))
+		rc = hs_limit_fail(err, which, of[which], retry_s);
+	k->infer->n_limited += rc < 0;
+	return rc;
+}
+
 static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct hs_infer_job *job, struct hs_msg_kept *kept,
 		   struct hs_err *err)
 {
 	const struct hs_served_model *m = &k->infer->models->generator;
 	if (!m->model)
 		return hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "generator");
-	uint32_t context = HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX);
+	uint32_t own = (uint32_t)k->limits.of[HS_LIMIT_CONTEXT];
+	uint32_t context = HS_MIN(own, HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX));
 	job->max_tokens = HS_MIN(ask->max_tokens, HS_MIN(HS_ANSWER_TOKENS_MAX, context / 2));
 	if (job->max_tokens == 0)
 		return hs_fail(err, EINVAL, "model.max_tokens", HS_N_("ask for at least one token"), "max_tokens");
 	*kept = (struct hs_msg_kept){
-	    .budget_tokens = budget_of(m, ask, job->max_tokens), .prefill_rate = m->prefill_rate, .n_segments = ask->n_segments};
+	    .budget_tokens = budget_of(m, ask, context, job->max_tokens), .prefill_rate = m->prefill_rate, .n_segments = ask->n_segments};
 	const time_t seconds = (time_t)(hs_now_ms() / 1000);
 	struct tm now;
 	if (!gmtime_r(&seconds, &now))
 		return hs_fail(err, EOVERFLOW, "model.request", "", "clock");
 	int rc = hs_fit(&m->chat, hs_model_tokenizer(m->model), ask, kept->budget_tokens, &now, &job->prompt, kept->kept, err);
+	if (rc == -EMSGSIZE && context == own && kept->budget_tokens == context - job->max_tokens) {
+		*err = HS_ERR_INIT;
+		rc = hs_limit_fail(err, HS_LIMIT_CONTEXT, own, 0);
+	}
 	if (rc == 0 &&
 	    hs_fit_scopes(&m->chat, hs_model_tokenizer(m->model), ask, &now, kept->kept, &job->prompt, &job->scopes) < 0)
 		job->scopes = (struct hs_fit_scopes){0}; /* then nothing of it is kept */
@@ -312,6 +348,7 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	job->sampler =
 	    (struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};
 	job->sched.class = HS_SCHED_PREFILL;
+	job->compute_us_max = k->limits.of[HS_LIMIT_GENERATION_SECONDS] * 1000000;
 	return rc;
 }
 
@@ -321,6 +358,8 @@ static int take_generate(struct client *k, const struct hs_frame *f, struct hs_e
 	struct hs_infer_job *job = calloc(1, sizeof *job);
 	struct hs_msg_kept *kept = malloc(sizeof *kept);
 	int rc = ask && job && kept ? hs_get_generate(f->payload, f->payload_len, ask) : -ENOMEM;
+	if (rc == 0)
+		rc = check_limits(k, err);
 	if (rc == 0)
 		rc = fit_job(k, ask, job, kept, err);
 	if (rc == 0) {
@@ -447,6 +486,14 @@ void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd)
 		return;
 	}
 	k->infer = s;
+	const char *limits = strchr(tenant, ' ');
+	if (!hs_limits_parse(limits ? limits + 1 : "", &k->limits)) {
+		(void)close(fd); /* as above: hishod is not of this version */
+		free(k);
+		hs_log("the limits of %s cannot be read", tenant);
+		return;
+	}
+	k->tenant.slots_max = (uint32_t)k->limits.of[HS_LIMIT_GENERATIONS];
 	if (hs_channel_create(s->loop, fd, &o, &events, k, &k->channel) < 0) {
 		free(k);
 		hs_log("no channel to %s", tenant);
@@ -493,7 +540,8 @@ void hs_infer_destroy(struct hs_infer *s)
 
 int hs_infer_status(const struct hs_infer *s, struct hs_buf *out)
 {
-	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu,\"wiped\":%llu",
+	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu,\"wiped\":%llu,"
+			     "\"limited\":%llu",
 			     s->loaded ? "true" : "false", s->n_clients, s->n_requests, (unsigned long long)s->n_generated,
-			     (unsigned long long)s->n_cancelled, (unsigned long long)s->n_wiped);
+			     (unsigned long long)s->n_cancelled, (unsigned long long)s->n_wiped, (unsigned long long)s->n_limited);
 }

@@ -20,6 +20,7 @@
 #include <sodium.h>
 
 #include "base/clock.h"
+#include "daemon/child.h"
 #include "daemon/tenant/answer.h"
 #include "daemon/tenant/api.h"
 #include "daemon/tenant/chat_events.h"
@@ -54,6 +55,8 @@ struct chat {
 	uint64_t generation;            /* infer's request; 0: none runs */
 	bool generated;                 /* infer has nothing more to say */
 	struct hs_msg_done counts;
+	uint64_t taken;                 /* tokens of the tenant's limits */
+	int64_t taken_day;
 	uint64_t recorded;              /* seq of the question's audit record */
 	uint8_t hash[HS_AUDIT_CHAIN_LEN]; /* of what was released, when it ended */
 
@@ -179,9 +182,24 @@ static int keep_answer(struct hs_exchange *x, struct hs_write_context *w)
 	return hs_kept_answer(&c->kept, x, c->request.question, &c->answer, &head, &c->counts, c->recorded, c->hash);
 }
 
+/* What the model did not use of what was taken for it. Where it was cut off, nobody knows how much that is. */
+static void give_back(struct chat *c, uint64_t used)
+{
+	used = HS_MIN(used, c->taken);
+	hs_usage_return(&c->x->tenant->usage, c->taken_day, c->taken - used);
+	c->taken = used;
+}
+
+static void save_usage(struct chat *c)
+{
+	if (c->taken && hs_usage_save(&c->x->tenant->usage) < 0)
+		hs_log("%s/" HS_USAGE_FILE " cannot be written", c->x->tenant->path); /* it holds more than was used */
+}
+
 static int record_kept_answer(struct hs_exchange *x, struct hs_write_context *w)
 {
 	struct chat *c = chat_of(x);
+	save_usage(c);
 	hs_answer_hash(&c->answer, c->hash);
 	int rc = hs_exchange_transaction(x, w, keep_answer, NULL);
 	if (rc == 0)
@@ -198,6 +216,7 @@ static int record_kept_answer(struct hs_exchange *x, struct hs_write_context *w)
 static int record_answer(struct hs_exchange *x, struct hs_read_context *r)
 {
 	struct chat *c = chat_of(x);
+	save_usage(c);
 	hs_answer_hash(&c->answer, c->hash);
 	tell_answer(x, c->hash);
 	return hs_exchange_append_audit(x, NULL);
@@ -213,6 +232,8 @@ static void answer_recorded(struct hs_exchange *x, int rc)
 
 static void close_answer(struct chat *c)
 {
+	if (c->state < GENERATING) /* it was not told to go */
+		give_back(c, 0);
 	c->state = CLOSING;
 	c->why = c->x->gone ? "client.gone" : c->failed.num ? c->failed.code : NULL;
 	if (!c->recorded) { /* nothing was shown: there is nothing to close */
@@ -364,9 +385,16 @@ static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const str
 	if (rc == 0 && c->state != GENERATING) /* it was not told to go: what it would have to say nobody waits for */
 		rc = -EPROTO;
 	if (rc < 0) {
-		fail(c, rc, err);
+		struct hs_err told = err ? *err : HS_ERR_INIT;
+		if (*hs_limit_hint(told.code)) { /* only the code came over */
+			told.hint = hs_limit_hint(told.code);
+			hs_usage_refused(&c->x->tenant->usage, told.code);
+		}
+		fail(c, rc, &told);
 		return;
 	}
+	give_back(c, (uint64_t)done->prompt_tokens + done->answer_tokens);
+	hs_usage_answered(&c->x->tenant->usage, (uint64_t)done->prefill_ms + done->decode_ms);
 	c->counts = *done;
 	c->generated = true;
 	advance(c);
@@ -402,7 +430,10 @@ static int record_question(struct hs_exchange *x, struct hs_read_context *r)
 	struct chat *c = chat_of(x);
 	if (*c->kept.conversation.s) /* it is answered all the same, and the answer does not say that it is kept */
 		c->no_room = hs_tenant_room(x->tenant, 0, NULL) < 0;
-	int rc = tell_question(x);
+	int rc = c->taken ? hs_usage_save(&x->tenant->usage) : 0; /* the model begins when it is on disk */
+	if (rc < 0)
+		return hs_fail_errno(&x->err, rc, "tenant.usage", HS_USAGE_FILE);
+	rc = tell_question(x);
 	return rc < 0 ? rc : hs_exchange_record(x, r, &c->recorded);
 }
 
@@ -473,8 +504,16 @@ static void on_kept(void *ctx, const struct hs_msg_kept *kept)
 	for (size_t i = 0; i < c->answer.n_evidence; i++)
 		entered[i] = kept->kept[hs_prompt_segment_of((uint32_t)i)];
 	hs_answer_keep(&c->answer, entered);
+	struct hs_err err = HS_ERR_INIT;
+	uint64_t most = (uint64_t)kept->prompt_tokens + c->prompt->max_tokens;
+	int rc = hs_usage_take(&c->x->tenant->usage, most, hs_now_ms(), &c->taken_day, &c->x->retry_s, &err);
+	if (rc < 0) {
+		fail(c, rc, &err);
+		return;
+	}
+	c->taken = most;
 	c->state = RECORDING;
-	int rc = hs_exchange_on_reader(c->x, check_evidence, evidence_checked);
+	rc = hs_exchange_on_reader(c->x, check_evidence, evidence_checked);
 	if (rc < 0)
 		fail(c, rc, &c->x->err);
 }
@@ -491,7 +530,9 @@ static int ask_model(struct chat *c)
 	int rc = hs_prompt_build(c->x->arena, &c->request, passages, (uint32_t)c->answer.n_evidence, c->prompt);
 	if (rc < 0)
 		return rc;
-	c->prompt->prompt_budget = PROMPT_TOKENS_BESIDE + (uint32_t)c->retrieval.budget;
+	const uint32_t context = (uint32_t)c->x->tenant->limits.of[HS_LIMIT_CONTEXT];
+	c->prompt->max_tokens = HS_MIN(c->prompt->max_tokens, context / 2);
+	c->prompt->prompt_budget = HS_MIN(PROMPT_TOKENS_BESIDE + (uint32_t)c->retrieval.budget, context - c->prompt->max_tokens);
 	hs_grant_hash(c->x->grant, c->prompt->cache_key);
 	c->state = ASKED;
 	return hs_infer_generate(c->x->tenant->infer, c->prompt, c->deadline, &events, c, &c->generation);
@@ -520,17 +561,19 @@ static void found(struct hs_retrieval *r, int rc)
 	record(c);
 }
 
-/* A place among the tenant's chats, or NULL where they (or this person's) are too many. */
-static struct hs_exchange **find_place(struct hs_exchange *x)
+/* A place among the tenant's chats, or NULL where this person's are too many. *ret_open: all of the tenant's. */
+static struct hs_exchange **find_place(struct hs_exchange *x, unsigned *ret_open)
 {
 	struct hs_exchange **place = NULL;
 	unsigned own = 0;
+	*ret_open = 0;
 	for (size_t i = 0; i < HS_TENANT_CHATS_MAX; i++) {
 		struct hs_exchange **at = &x->tenant->chats[i];
 		if (!*at)
 			place = at;
 		else if (strcmp((*at)->who.user, x->who.user) == 0)
 			own++;
+		*ret_open += *at != NULL;
 	}
 	return own < HS_TENANT_CHATS_PER_USER_MAX ? place : NULL;
 }
@@ -565,13 +608,17 @@ static bool being_answered(const struct hs_exchange *x, const struct hs_id *conv
 
 int hs_api_chat(struct hs_exchange *x)
 {
-	struct hs_exchange **place = find_place(x);
+	unsigned open;
+	struct hs_exchange **place = find_place(x, &open);
+	int rc = hs_usage_queue(&x->tenant->usage, open, hs_now_ms(), &x->retry_s, &x->err);
+	if (rc < 0)
+		return rc;
 	if (!place)
 		return hs_fail(&x->err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "%s", x->path);
 	struct chat *c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
-	int rc = hs_chat_request_parse(x->body.data, x->body.len, &c->request, &x->err);
+	rc = hs_chat_request_parse(x->body.data, x->body.len, &c->request, &x->err);
 	if (rc < 0) {
 		free(c);
 		return rc;

@@ -160,6 +160,7 @@ unsigned hs_error_status(const struct hs_err *err)
 	case ENOENT: return 404;
 	case EEXIST: case EALREADY: case ESTALE: return 409;
 	case EFBIG: case EMSGSIZE: return 413;
+	case ETIME: return 422; /* what took too long would again: nothing that a client should repeat by itself */
 	case EBUSY: case EAGAIN: return 429;
 	case ENOSPC: return 507;
 	case EPIPE: case ETIMEDOUT: case ECONNRESET: case ENOTCONN: return 503;

@@ -112,7 +112,7 @@ void hs_exchange_begin_stream(struct hs_exchange *x, const char *content_type)
 	hs_assert(!x->begun);
 	x->begun = true;
 	if (!x->gone)
-		x->transport->begin(x->transport_ctx, x->status, content_type, x->set_cookie, true);
+		x->transport->begin(x->transport_ctx, x->status, content_type, x->set_cookie, 0, true);
 }
 
 void hs_exchange_content(struct hs_exchange *x, const void *data, size_t len, bool last)
@@ -140,7 +140,7 @@ void hs_exchange_answer(struct hs_exchange *x, int rc)
 	}
 	x->begun = true;
 	if (!x->gone) {
-		x->transport->begin(x->transport_ctx, x->status, x->reply_type, x->set_cookie, false);
+		x->transport->begin(x->transport_ctx, x->status, x->reply_type, x->set_cookie, rc < 0 ? x->retry_s : 0, false);
 		x->transport->content(x->transport_ctx, x->reply.data, x->reply.len, true);
 	}
 	x->ended = true;

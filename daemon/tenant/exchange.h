@@ -48,7 +48,8 @@ struct hs_route {
 };
 
 struct hs_transport { /* how an answer goes out; called on the loop thread */
-	void (*begin)(void *ctx, unsigned status, const char *content_type, const char *set_cookie, bool stream);
+	/* retry_s: after so many seconds the client may try again; 0: not told */
+	void (*begin)(void *ctx, unsigned status, const char *content_type, const char *set_cookie, unsigned retry_s, bool stream);
 	void (*content)(void *ctx, const void *data, size_t len, bool last);
 	void (*release)(void *ctx); /* the exchange is done with the transport */
 };
@@ -79,6 +80,7 @@ struct hs_exchange {
 	unsigned status;          /* 200 unless a handler says otherwise */
 	const char *reply_type;   /* application/json */
 	const char *set_cookie;   /* or NULL */
+	unsigned retry_s;         /* of a refusal: when to try again; 0: not told */
 	struct hs_buf reply;
 	struct hs_err err;
 	bool audited;             /* append `entry` before anything is released */

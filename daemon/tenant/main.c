@@ -371,8 +371,9 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"state", required_argument, NULL, 's'}, {"id", required_argument, NULL, 'i'}, {"name", required_argument, NULL, 'n'},
-		{"rebuild", required_argument, NULL, 'r'}, {0}};
+		{"rebuild", required_argument, NULL, 'r'}, {"limits", required_argument, NULL, 'l'}, {0}};
 	const char *state = NULL, *id = NULL, *name = NULL;
+	p->tenant.limits = hs_limits_default;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 's')
 			state = optarg;
@@ -382,7 +383,7 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			name = optarg;
 		else if (c == 'r')
 			p->tenant.rebuild = strcmp(optarg, "yes") == 0;
-		else
+		else if (c != 'l' || !hs_limits_parse(optarg, &p->tenant.limits))
 			return false;
 	}
 	if (optind != argc || !state || !id || !name || !hs_id_valid(id, strlen(id), "ten_") || strlen(name) > HS_KEYRING_NAME_MAX)

@@ -15,16 +15,20 @@ struct serving {
 	bool over;
 };
 
-static void begin(void *ctx, unsigned status, const char *content_type, const char *set_cookie, bool stream)
+static void begin(void *ctx, unsigned status, const char *content_type, const char *set_cookie, unsigned retry_s, bool stream)
 {
 	struct serving *s = ctx;
+	char retry[16];
 	struct hs_msg_http_response head = {.status = (uint16_t)status, .stream = stream};
 	head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("content-type"), hs_slice_str(content_type)};
 	head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("cache-control"), hs_slice_str("no-store")};
 	if (set_cookie)
 		head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("set-cookie"), hs_slice_str(set_cookie)};
-	if (status == 429)
-		head.headers[head.n_headers++] = (struct hs_msg_header){hs_slice_str("retry-after"), hs_slice_str(HS_RETRY_AFTER_S)};
+	if (retry_s || status == 429) {
+		(void)snprintf(retry, sizeof retry, "%u", retry_s); /* fits */
+		head.headers[head.n_headers++] =
+		    (struct hs_msg_header){hs_slice_str("retry-after"), hs_slice_str(retry_s ? retry : HS_RETRY_AFTER_S)};
+	}
 	(void)hs_responder_begin(s->responder, &head); /* a failure is told by gone() */
 }
 

@@ -66,7 +66,7 @@ unsigned hs_sweep_removed(const struct hs_sweep *s)
 /* Of the files that this process replaces, and of a database that was being made, which has a log beside it. */
 static bool is_temporary(const char *name)
 {
-	static const char *const ours[] = {HS_TENANT_DB, HS_TENANT_AUDIT, HS_TENANT_AUDIT ".mark", HS_TENANT_HEAD};
+	static const char *const ours[] = {HS_TENANT_DB, HS_TENANT_AUDIT, HS_TENANT_AUDIT ".mark", HS_TENANT_HEAD, HS_USAGE_FILE};
 	char plain[NAME_MAX + 1];
 	size_t n = strnlen(name, NAME_MAX);
 	if (n > 4 && memcmp(name + n - 4, "-wal", 4) == 0)

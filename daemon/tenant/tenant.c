@@ -162,6 +162,16 @@ static int open_audit(struct hs_tenant *t, struct hs_err *err)
 	return rc;
 }
 
+static int open_usage(struct hs_tenant *t)
+{
+	bool bad;
+	int rc = hs_usage_init(&t->usage, &t->limits, t->dir, hs_now_ms(), &bad);
+	t->usage_open = rc == 0;
+	if (rc == 0 && bad)
+		hs_log("%s/" HS_USAGE_FILE " cannot be read: the tokens of today count as used up", t->path);
+	return rc;
+}
+
 int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *dict, struct hs_err *err)
 {
 	int rc = derive_keys(t, key);
@@ -169,6 +179,8 @@ int hs_tenant_open(struct hs_tenant *t, const struct hs_key *key, const char *di
 		rc = open_folder(t, err);
 	if (rc == 0)
 		(void)hs_sweep_folder(t->dir); /* how many is nobody's concern */
+	if (rc == 0)
+		rc = open_usage(t);
 	if (rc == 0)
 		rc = create_db_where_missing(t, err);
 	if (rc == 0)
@@ -207,6 +219,9 @@ void hs_tenant_close(struct hs_tenant *t)
 	hs_heads_destroy(t->heads);
 	hs_infer_client_destroy(t->infer);
 	hs_extract_client_destroy(t->extract);
+	if (t->usage_open)
+		hs_usage_finish(&t->usage);
+	t->usage_open = false;
 	for (int i = 0; i < HS_TENANT_READERS; i++)
 		close_read_context(&t->readers_own[i]);
 	close_read_context(&t->recorder_own);
@@ -256,6 +271,25 @@ int64_t hs_tenant_now(const struct hs_tenant *t)
 	return hs_audit_now(t->audit, hs_now_ms());
 }
 
+/* "limit_..": 0 where there is none. */
+static json_t *limits_json(struct hs_tenant *t)
+{
+	unsigned answers = 0;
+	for (size_t i = 0; i < HS_TENANT_CHATS_MAX; i++)
+		answers += t->chats[i] != NULL;
+	json_t *j = json_pack("{s:I, s:I, s:i}", "tokens_today", (json_int_t)hs_usage_today(&t->usage, hs_now_ms()), "limit_refused",
+			      (json_int_t)hs_usage_refusals(&t->usage), "answers_open", (int)answers);
+	for (size_t i = 0; i < HS_LIMIT_N && j; i++) {
+		char key[48];
+		(void)snprintf(key, sizeof key, "limit_%s", hs_limit_name((enum hs_limit)i)); /* fits */
+		if (json_object_set_new(j, key, json_integer((json_int_t)t->limits.of[i])) < 0) {
+			json_decref(j);
+			return NULL;
+		}
+	}
+	return j;
+}
+
 json_t *hs_tenant_status(struct hs_tenant *t)
 {
 	struct hs_store_progress p;
@@ -276,8 +310,10 @@ json_t *hs_tenant_status(struct hs_tenant *t)
 				   "prompt_tokens", (json_int_t)n->prompt_tokens, "answer_tokens", (json_int_t)n->answer_tokens,
 				   "disk_free", (json_int_t)__atomic_load_n(&t->disk_free, __ATOMIC_RELAXED), "clock_behind_ms",
 				   (json_int_t)(hs_audit_now(t->audit, host) - host));
-	bool whole = status && counts && json_object_update(status, counts) == 0;
+	json_t *limits = limits_json(t);
+	bool whole = status && counts && limits && json_object_update(status, counts) == 0 && json_object_update(status, limits) == 0;
 	json_decref(counts);
+	json_decref(limits);
 	if (!whole) {
 		json_decref(status);
 		return NULL;

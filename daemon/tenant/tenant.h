@@ -24,6 +24,7 @@
 #include "crypto/keyring.h"
 #include "crypto/token.h"
 #include "daemon/tenant/denials.h"
+#include "daemon/tenant/usage.h"
 #include "daemon/tenant/worker.h"
 #include "policy/audit.h"
 #include "policy/head.h"
@@ -108,6 +109,9 @@ struct hs_tenant {
 	size_t body_bytes;
 	struct hs_denials denials;
 	struct hs_tenant_counts counts;
+	struct hs_limits limits; /* as hishod gave them */
+	struct hs_usage usage;
+	bool usage_open;
 	bool disk_low; /* atomic: hs_tenant_room said no last time */
 	uint64_t disk_free; /* atomic: bytes that it last saw */
 };
