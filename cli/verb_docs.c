@@ -1,6 +1,6 @@
 /*
- * hisho docs list|failed|rm: what a tenant holds, by id; names are shown to those who may read them, and to the sender, who knows
- * which file it was. rm is a signed submission as ingest is.
+ * hisho docs list|failed|dismiss|rm: what a tenant holds, by id; names are shown to those who may read them, and to the sender, who
+ * knows which file it was. rm is a signed submission as ingest is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,12 +15,14 @@
 
 static int docs_list(struct hs_cli *cli, int argc, char **argv);
 static int docs_failed(struct hs_cli *cli, int argc, char **argv);
+static int docs_dismiss(struct hs_cli *cli, int argc, char **argv);
 static int docs_rm(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb docs_verbs[] = {
 	{"docs list", docs_list, "", HS_N_("list documents: with a token those its owner may read, without one every id")},
 	{"docs failed", docs_failed, "[--sender KEYFILE FILE|FOLDER...]",
 	 HS_N_("list what was filed and could not be taken, why, and what to do; with the sender's key and files, their names")},
+	{"docs dismiss", docs_dismiss, "JOB...", HS_N_("what failed was seen: it is not listed or counted any more")},
 	{"docs rm", docs_rm, "--sender KEYFILE FILE...", HS_N_("take documents back; holds from the next question on")},
 };
 
@@ -29,18 +31,25 @@ static int list_all(const struct hs_cli *cli, bool person, const char *path, jso
 {
 	char at[160];
 	const char *after = "";
-	size_t before;
+	size_t from = 0, more = 0; /* the next page stands behind row from - 1 */
 	do {
 		HS_REPLY_AUTO reply = {0};
-		before = json_array_size(rows);
 		(void)snprintf(at, sizeof at, "%s?limit=%d&after=%s", path, PAGE, after); /* ids are short and need no escape */
 		int rc = person ? hs_call_person(cli, "GET", at, NULL, &reply, err) : hs_call(cli, "GET", at, NULL, &reply, err);
-		if (rc < 0)
+		if (rc < 0 && err->num == ENOENT && from > 0) { /* gone meanwhile: what was behind it is behind the one before it */
+			*err = HS_ERR_INIT;
+			from--;
+		} else if (rc < 0) {
 			return rc;
-		if (json_array_extend(rows, json_object_get(reply.json, "data")) < 0)
-			return hs_fail(err, EPROTO, "cli.reply", "", "%s", path);
-		after = json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "id"));
-	} while (json_array_size(rows) > before && after && strlen(after) <= HS_ID_LEN);
+		} else {
+			const json_t *page = json_object_get(reply.json, "data");
+			more = json_array_size(page);
+			if (json_array_extend(rows, (json_t *)page) < 0)
+				return hs_fail(err, EPROTO, "cli.reply", "", "%s", path);
+			from = json_array_size(rows);
+		}
+		after = from ? json_string_value(json_object_get(json_array_get(rows, from - 1), "id")) : "";
+	} while (more > 0 && after && strlen(after) <= HS_ID_LEN);
 	return 0;
 }
 
@@ -132,6 +141,34 @@ static int docs_failed(struct hs_cli *cli, int argc, char **argv)
 	return rc;
 }
 
+static int dismiss(const struct hs_cli *cli, const char *job, struct hs_err *err)
+{
+	HS_BUF_AUTO path = HS_BUF_INIT;
+	HS_REPLY_AUTO reply = {0};
+	int rc = hs_buf_append_str(&path, "/v1/jobs/");
+	if (rc == 0)
+		rc = hs_url_escape(&path, job);
+	if (rc < 0 || !hs_buf_cstr(&path))
+		return hs_fail_errno(err, -ENOMEM, "cli.memory", job);
+	return hs_call(cli, "DELETE", hs_buf_cstr(&path), NULL, &reply, err);
+}
+
+static int docs_dismiss(struct hs_cli *cli, int argc, char **argv)
+{
+	int first, rc;
+	if (!hs_cli_parse(cli, &docs_verbs[2], NULL, 0, argc, argv, &first, &rc))
+		return rc;
+	if (first == argc)
+		return hs_cli_usage(&docs_verbs[2], _("jobs are needed: hisho docs failed lists them"));
+	int result = HS_EXIT_OK;
+	for (int i = first; i < argc; i++) {
+		struct hs_err err = HS_ERR_INIT;
+		if (dismiss(cli, argv[i], &err) < 0)
+			result = hs_cli_fail(cli, &err);
+	}
+	return result;
+}
+
 /* --- rm --- */
 
 static int withdraw(const struct hs_cli *cli, struct hs_filer *filer, const char *path, json_t *done, struct hs_err *err)
@@ -155,10 +192,10 @@ static int docs_rm(struct hs_cli *cli, int argc, char **argv)
 	const struct hs_option options[] = {
 		{"sender", HS_OPTION_STRING, &sender, HS_N_("key file of the sender that filed them")}};
 	int first, rc;
-	if (!hs_cli_parse(cli, &docs_verbs[2], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
+	if (!hs_cli_parse(cli, &docs_verbs[3], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;
 	if (first == argc || !sender)
-		return hs_cli_usage(&docs_verbs[2], _("a sender's key (--sender) and the files are needed"));
+		return hs_cli_usage(&docs_verbs[3], _("a sender's key (--sender) and the files are needed"));
 	struct hs_err err = HS_ERR_INIT;
 	struct hs_filer *filer = NULL;
 	if (hs_filer_open(cli, sender, NULL, &filer, &err) < 0)
@@ -186,4 +223,4 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 	return hs_cli_dispatch(cli, "docs", docs_verbs, HS_ARRAY_LEN(docs_verbs), argc, argv);
 }
 
-const struct hs_verb hs_verb_docs = {"docs", run, "list|failed|rm", HS_N_("documents of a tenant")};
+const struct hs_verb hs_verb_docs = {"docs", run, "list|failed|dismiss|rm", HS_N_("documents of a tenant")};

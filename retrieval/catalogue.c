@@ -59,16 +59,42 @@ static void read_row(sqlite3_stmt *st, struct hs_document_row *row)
 
 static const char list_sql[] =
 	"SELECT " ROW_COLUMNS " FROM documents d JOIN versions v ON v.id = d.version"
-	" WHERE d.deleted = 0 AND d.id < coalesce((SELECT id FROM documents WHERE public = ?1), 9223372036854775807)"
+	" WHERE d.deleted = 0 AND d.id < ?1"
 	" ORDER BY d.id DESC";
+
+/* The key of the document that a page goes on behind; of one that is not listed nothing is told. */
+static int find_after(struct hs_reader *r, const struct hs_grant *g, int64_t now_ms, const char *after, int64_t *ret,
+		      struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&r->statements, "SELECT id, class_id, deleted, expires FROM documents WHERE public = ?1", err);
+	int rc = st ? hs_bind(st, "t", after) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, err);
+	if (rc < 0)
+		return rc;
+	int64_t deleted = sqlite3_column_int64(st, 2);
+	if (rc == 0 || (g ? !hs_reading_allows(g, HS_RIGHT_ASK, sqlite3_column_int64(st, 1), deleted, sqlite3_column_int64(st, 3), now_ms)
+			  : deleted != 0))
+		return hs_fail(err, ENOENT, "doc.unknown", HS_N_("There is no such document."), "%.64s", after);
+	*ret = sqlite3_column_int64(st, 0);
+	return 0;
+}
 
 /* g NULL: all of them, without titles. */
 static int list(struct hs_reader *r, const struct hs_grant *g, int64_t now_ms, const char *after, size_t limit,
 		int (*fn)(void *ctx, const struct hs_document_row *row), void *ctx, struct hs_err *err)
 {
-	HS_STMT_AUTO *st = hs_statement(&r->statements, list_sql, err);
 	struct hs_document_row row;
-	int rc = st ? hs_bind(st, "t", after) : -EIO;
+	int64_t before = INT64_MAX;
+	int rc = *after ? find_after(r, g, now_ms, after, &before, err) : 0;
+
+	if (rc < 0)
+		return rc;
+
+	HS_STMT_AUTO *st = hs_statement(&r->statements, list_sql, err);
+
+	rc = st ? hs_bind(st, "i", before) : -EIO;
 
 	for (size_t n = 0; rc == 0 && n < limit && (rc = hs_step(st, err)) > 0;) {
 		rc = 0;

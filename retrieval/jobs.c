@@ -206,11 +206,14 @@ int hs_store_jobs_failed(sqlite3 *db, const char *after, size_t limit, int (*fn)
 			 void *ctx, struct hs_err *err)
 {
 	STATEMENT *st = NULL;
-	int rc = prepare(db, "SELECT " COLUMNS " FROM jobs INDEXED BY jobs_failed WHERE state = 3"
-			     " AND (?1 = '' OR id > (SELECT id FROM jobs WHERE public = ?1)) ORDER BY id LIMIT ?2", &st, err);
+	struct hs_store_job last = {0};
+	int rc = *after ? hs_store_job_get(db, after, NULL, &last, err) : 0;
+	if (rc == 0)
+		rc = prepare(db, "SELECT " COLUMNS " FROM jobs INDEXED BY jobs_failed WHERE state = 3 AND id > ?1 ORDER BY id LIMIT ?2", &st,
+			     err);
 	if (rc < 0)
 		return rc;
-	if (sqlite3_bind_text(st, 1, after, -1, SQLITE_STATIC) ||
+	if (sqlite3_bind_int64(st, 1, last.key) ||
 	    sqlite3_bind_int64(st, 2, (int64_t)HS_MIN(limit, (size_t)HS_STORE_JOBS_LIST_MAX)))
 		return hs_sql_fail(db, "jobs", err);
 	int step;
@@ -222,6 +225,53 @@ int hs_store_jobs_failed(sqlite3 *db, const char *after, size_t limit, int (*fn)
 			return rc;
 	}
 	return step == SQLITE_DONE ? 0 : hs_sql_fail(db, "jobs", err);
+}
+
+int hs_store_job_dismiss(sqlite3 *db, const char *id, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, "DELETE FROM jobs WHERE public = ?1 AND state = 3", &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC))
+		return hs_sql_fail(db, "jobs", err);
+	rc = run(db, st, err);
+	if (rc == 0 && sqlite3_changes(db) == 0)
+		rc = hs_fail(err, ENOENT, "job.unknown", HS_N_("There is no such job."), "%.64s", id);
+	return rc;
+}
+
+#define SWEPT_AT_ONCE 1000
+
+/* One step of one kind: sql takes a number and how many rows at most. */
+static int sweep(sqlite3 *db, const char *sql, int64_t value, bool *ret_more, struct hs_err *err)
+{
+	STATEMENT *st = NULL;
+	int rc = prepare(db, sql, &st, err);
+	if (rc < 0)
+		return rc;
+	if (sqlite3_bind_int64(st, 1, value) || sqlite3_bind_int(st, 2, SWEPT_AT_ONCE))
+		return hs_sql_fail(db, "jobs", err);
+	rc = run(db, st, err);
+	if (rc == 0)
+		*ret_more = *ret_more || sqlite3_changes(db) == SWEPT_AT_ONCE;
+	return rc;
+}
+
+int hs_store_jobs_sweep(sqlite3 *db, int64_t now_ms, bool *ret_more, struct hs_err *err)
+{
+	*ret_more = false;
+	int rc = sweep(db,
+		       "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_done WHERE state = 2 AND updated < ?1"
+		       " ORDER BY updated, id LIMIT ?2)", now_ms - HS_STORE_JOBS_KEPT_MS, ret_more, err);
+	if (rc == 0)
+		rc = sweep(db,
+			   "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_done WHERE state = 2"
+			   " ORDER BY updated DESC, id DESC LIMIT ?2 OFFSET ?1)", HS_STORE_JOBS_KEPT_MAX, ret_more, err);
+	return rc < 0 ? rc
+		      : sweep(db,
+			      "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_failed WHERE state = 3"
+			      " ORDER BY id DESC LIMIT ?2 OFFSET ?1)", HS_STORE_JOBS_KEPT_MAX, ret_more, err);
 }
 
 /* Two questions, each of an index that holds just those rows: what is done is not walked. */

@@ -23,11 +23,15 @@
 #define HS_STORE_JOB_WAIT_MAX_MS (10 * 60 * 1000)
 #define HS_STORE_JOBS_LIST_MAX 1000
 
+/* How much of what has ended is remembered: for who filed it and asks later. */
+#define HS_STORE_JOBS_KEPT_MS (30 * 24 * 60 * 60 * 1000LL) /* of those that are done */
+#define HS_STORE_JOBS_KEPT_MAX 100000 /* of the same; of the failed ones, which nobody looked at, as many again */
+
 enum hs_store_job_state {
 	HS_STORE_JOB_OPEN = 0,
 	HS_STORE_JOB_RUNNING = 1, /* begun; after a crash it is begun again */
 	HS_STORE_JOB_DONE = 2,
-	HS_STORE_JOB_FAILED = 3, /* until a later job of the same source ends: then the row goes */
+	HS_STORE_JOB_FAILED = 3, /* until a later job of the same source ends, or it is dismissed: then the row goes */
 };
 
 enum hs_store_job_blame { /* whose fault a failure is */
@@ -83,11 +87,17 @@ int hs_store_jobs_hurry(sqlite3 *db, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_job_get(sqlite3 *db, const char *id, const char *by, struct hs_store_job *ret, struct hs_err *err) HS_MUST_CHECK;
 
 /*
- * Failed jobs, oldest first, those behind the job `after` ("": from the first; one that is gone: none), limit at most. fn
- * stops the walk with non-zero, which is returned.
+ * Failed jobs, oldest first, those behind the job `after` ("": from the first), limit at most. fn stops the walk with non-zero,
+ * which is returned. -ENOENT "job.unknown": after is gone; go on from the one before it.
  */
 int hs_store_jobs_failed(sqlite3 *db, const char *after, size_t limit, int (*fn)(void *ctx, const struct hs_store_job *job),
 			 void *ctx, struct hs_err *err) HS_MUST_CHECK;
+/* A failed one was seen, and is not listed any more. -ENOENT "job.unknown": none, or it has not failed. */
+int hs_store_job_dismiss(sqlite3 *db, const char *id, struct hs_err *err) HS_MUST_CHECK;
+
+/* Forget some of what is older than is kept, and more than is kept; *ret_more: there may be more. */
+int hs_store_jobs_sweep(sqlite3 *db, int64_t now_ms, bool *ret_more, struct hs_err *err) HS_MUST_CHECK;
+
 int hs_store_job_counts(sqlite3 *db, uint64_t *ret_open, uint64_t *ret_failed, struct hs_err *err) HS_MUST_CHECK;
 
 #endif

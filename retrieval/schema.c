@@ -164,6 +164,11 @@ static const char *const version_3[] = {
 	"CREATE INDEX jobs_failed_source ON jobs(by, name, id) WHERE state = 3",
 };
 
+/* Version 4: the oldest of those that are done are found. */
+static const char *const version_4[] = {
+	"CREATE INDEX jobs_done ON jobs(updated, id) WHERE state = 2",
+};
+
 static const struct {
 	const char *const *statements;
 	size_t count;
@@ -171,6 +176,7 @@ static const struct {
 	{version_1, HS_ARRAY_LEN(version_1)},
 	{version_2, HS_ARRAY_LEN(version_2)},
 	{version_3, HS_ARRAY_LEN(version_3)},
+	{version_4, HS_ARRAY_LEN(version_4)},
 };
 
 static int read_pragma(sqlite3 *db, const char *sql, int64_t *ret, struct hs_err *err)

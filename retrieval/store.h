@@ -189,8 +189,9 @@ struct hs_document_row {
 };
 
 /*
- * The documents that a grant sees, newest first. after: "" or the last public id of the page before. Returns what fn
- * returned where that is not 0. -ESTALE "grant.stale".
+ * The documents that a grant sees, newest first. after: "" or the last public id of the page before: what is added meanwhile
+ * stands in front, so nothing is shown twice or passed over. Returns what fn returned where that is not 0. -ESTALE "grant.stale";
+ * -ENOENT "doc.unknown": after is gone, or not seen any more; go on from the one before it.
  */
 int hs_store_list(struct hs_reader *r, const struct hs_grant *g, int64_t now_ms, const char *after, size_t limit,
 		  int (*fn)(void *ctx, const struct hs_document_row *row), void *ctx, struct hs_err *err) HS_MUST_CHECK;

@@ -31,6 +31,7 @@ int hs_api_submit(struct hs_exchange *x, struct hs_write_context *c);
 int hs_api_source(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_jobs(struct hs_exchange *x, struct hs_read_context *c);
 int hs_api_job(struct hs_exchange *x, struct hs_read_context *c);
+int hs_api_job_dismiss(struct hs_exchange *x, struct hs_write_context *c);
 int hs_api_progress(struct hs_exchange *x, struct hs_read_context *c);
 
 /* api_people.c */

@@ -200,6 +200,16 @@ int hs_api_job(struct hs_exchange *x, struct hs_read_context *c)
 	return hs_exchange_reply(x, j);
 }
 
+int hs_api_job_dismiss(struct hs_exchange *x, struct hs_write_context *c)
+{
+	int rc = hs_store_job_dismiss(hs_store_db(x->tenant->store), x->params[0], &x->err);
+	if (rc < 0)
+		return rc;
+	hs_intake_kick(x->tenant->intake); /* which counts anew */
+	hs_exchange_audit(x, "job.dismiss", x->params[0], HS_AUDIT_ALLOWED);
+	return hs_exchange_reply(x, json_pack("{s:s, s:b}", "id", x->params[0], "dismissed", 1));
+}
+
 struct failed_rows {
 	json_t *rows;
 	bool japanese;

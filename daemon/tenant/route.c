@@ -22,6 +22,7 @@ const struct hs_route hs_routes[] = {
 	{"GET", "/v1/documents/{}/source", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_source},
 	{"GET", "/v1/jobs", HS_GATE_LOCAL, HS_SCOPE_INGEST, .read = hs_api_jobs},
 	{"GET", "/v1/jobs/{}", HS_GATE_LOCAL, HS_SCOPE_INGEST, .read = hs_api_job},
+	{"DELETE", "/v1/jobs/{}", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .write = hs_api_job_dismiss},
 	{"GET", "/v1/progress", HS_GATE_LOCAL, HS_SCOPE_INGEST, .read = hs_api_progress},
 
 	{"GET", "/v1/admin/users", HS_GATE_LOCAL, HS_SCOPE_ADMIN, .read = hs_api_users},

@@ -6,6 +6,7 @@
 #include "daemon/child.h"
 #include "daemon/tenant/sweep.h"
 #include "retrieval/conversations.h"
+#include "retrieval/jobs.h"
 
 #define PURGE_AT_LEAST_MS (24 * 60 * 60 * 1000LL)
 
@@ -26,6 +27,20 @@ static void forget_blob(void *ctx, const char *blob_id)
 	hs_ignore(hs_blob_remove(t->blobs, blob_id)); /* its key is gone: what stays is noise until the next sweep */
 }
 
+static int sweep_jobs(struct hs_upkeep *u)
+{
+	struct hs_tenant *t = u->tenant;
+	int rc = hs_store_begin(t->store, &u->err);
+	if (rc < 0)
+		return rc;
+	rc = hs_store_jobs_sweep(hs_store_db(t->store), hs_tenant_now(t), &u->more, &u->err);
+	if (rc == 0)
+		rc = hs_store_commit(t->store, &u->err);
+	else
+		hs_store_rollback(t->store);
+	return rc;
+}
+
 static void run(struct hs_job *job, void *context)
 {
 	struct hs_upkeep *u = HS_CONTAINER_OF(job, struct hs_upkeep, job);
@@ -38,8 +53,11 @@ static void run(struct hs_job *job, void *context)
 	if (u->rc == 0 && !u->more)
 		u->rc = hs_conversations_expire(t->store, hs_tenant_now(t) - HS_CONVERSATIONS_KEPT_MS, &u->more, &u->err);
 	hs_store_progress(t->store, &p);
+	bool purges = p.dirty > 0 || hs_tenant_now(t) - u->purged >= PURGE_AT_LEAST_MS;
+	if (u->rc == 0 && !u->more && purges)
+		u->rc = sweep_jobs(u);
 	/* Also where nothing was deleted meanwhile: what was kept for its time grows old by itself. */
-	if (u->rc == 0 && !u->more && (p.dirty > 0 || hs_tenant_now(t) - u->purged >= PURGE_AT_LEAST_MS)) {
+	if (u->rc == 0 && !u->more && purges) {
 		u->rc = hs_store_purge(t->store, hs_tenant_now(t) - HS_VERSIONS_KEPT_MS, forget_blob, t, &u->err);
 		if (u->rc == 0)
 			u->purged = hs_tenant_now(t);

@@ -122,6 +122,13 @@ with Appliance() as a:
     check({r["error"]["code"] for r in wait_for("the list", lambda: len(failed(a)) == n - 2 and failed(a))}
           == {"doc.empty", "doc.binary", "doc.unsupported"}, failed(a))
 
+    # seen by who administers: no longer listed or counted, nor refused another time
+    seen = failed(a)[0]["id"]
+    a.hisho("docs", "dismiss", seen, tenant="t")
+    check(len(failed(a)) == n - 3 and seen not in [r["id"] for r in failed(a)], failed(a))
+    wait_for("the count", lambda: status(a)["failed_jobs"] == n - 3)
+    check(a.try_hisho("docs", "dismiss", seen, tenant="t") is None, "dismissed twice")
+
     # nobody waited: the next run asks
     late = a.dir / "late"
     late.mkdir()

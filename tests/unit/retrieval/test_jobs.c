@@ -177,7 +177,8 @@ static void test_failed_jobs_are_counted_listed_and_forgotten(void **state)
 	l = list(f, l.ids[2].s, 3);
 	assert_int_equal(l.count, 2);
 	assert_string_equal(l.ids[1].s, ids[4].s);
-	assert_int_equal(list(f, "job_nobody", 3).count, 0);
+	struct hs_err unknown = HS_ERR_INIT;
+	assert_int_equal(hs_store_jobs_failed(db_of(f), "job_nobody", 3, list_one, &l, &unknown), -ENOENT);
 	must(hs_store_job_counts(db_of(f), &open, &failed, err));
 	assert_int_equal(open, 0);
 	assert_int_equal(failed, 5);
@@ -206,6 +207,83 @@ static void test_failed_jobs_are_counted_listed_and_forgotten(void **state)
 	l = list(f, "", 10);
 	assert_int_equal(l.count, 3);
 	assert_string_equal(l.ids[2].s, again.s);
+}
+
+static int64_t number(struct fixture *f, const char *sql)
+{
+	sqlite3_stmt *st;
+	assert_int_equal(sqlite3_prepare_v2(db_of(f), sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	int64_t n = sqlite3_column_int64(st, 0);
+	(void)sqlite3_finalize(st);
+	return n;
+}
+
+static unsigned sweep_all(struct fixture *f, int64_t now)
+{
+	bool more;
+	unsigned steps = 0;
+	do {
+		must(hs_store_jobs_sweep(db_of(f), now, &more, err));
+		steps++;
+	} while (more);
+	return steps;
+}
+
+/* A thousand that are done, one after the other, from T0 on; in front of them one that failed and one that waits. */
+static void test_what_is_done_is_swept(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_store_job job;
+	SKIP_WITHOUT_DICTIONARY(f);
+	struct hs_id bad = add(f, "put", "src_bad");
+	assert_true(begin(f, T0, &job));
+	fail_with(f, &job, HS_STORE_JOB_DOCUMENT, T0);
+	struct hs_id open = add(f, "put", "src_open");
+	char sql[512];
+	(void)snprintf(sql, sizeof sql,
+		       "INSERT INTO jobs(public, kind, state, by, name, created, updated) WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT"
+		       " i + 1 FROM n WHERE i < 2999) SELECT 'job_' || i, 'put', 2, 'snd_a', 'src_' || i, %lld + i, %lld + i FROM n",
+		       (long long)T0, (long long)T0);
+	assert_int_equal(sqlite3_exec(db_of(f), sql, NULL, NULL, NULL), SQLITE_OK);
+
+	assert_int_equal(sweep_all(f, T0 + HS_STORE_JOBS_KEPT_MS), 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM jobs WHERE state = 2"), 3000);
+	assert_int_equal(sweep_all(f, T0 + HS_STORE_JOBS_KEPT_MS + 2500), 3); /* in bounded steps */
+	assert_int_equal(number(f, "SELECT count(*) FROM jobs WHERE state = 2"), 500);
+	assert_int_equal(number(f, "SELECT min(updated) FROM jobs WHERE state = 2"), T0 + 2500);
+	assert_int_equal(get(f, &bad).state, HS_STORE_JOB_FAILED);
+	assert_int_equal(get(f, &open).state, HS_STORE_JOB_OPEN);
+
+	/* More than are kept: the newest stay. Of the failed ones, too. */
+	for (int kind = HS_STORE_JOB_DONE; kind <= HS_STORE_JOB_FAILED; kind++) {
+		(void)snprintf(sql, sizeof sql,
+			       "INSERT INTO jobs(public, kind, state, by, name, created, updated) WITH RECURSIVE n(i) AS (SELECT 0 UNION"
+			       " ALL SELECT i + 1 FROM n WHERE i < %d - 1) SELECT 'job_%d_' || i, 'put', %d, 'snd_a', 'new_' || i, %lld, %lld"
+			       " FROM n", HS_STORE_JOBS_KEPT_MAX, kind, kind, (long long)T0 + 10000, (long long)T0 + 10000);
+		assert_int_equal(sqlite3_exec(db_of(f), sql, NULL, NULL, NULL), SQLITE_OK);
+		(void)sweep_all(f, T0 + 10000);
+		(void)snprintf(sql, sizeof sql, "SELECT count(*) FROM jobs WHERE state = %d AND name LIKE 'new_%%'", kind);
+		assert_int_equal(number(f, sql), HS_STORE_JOBS_KEPT_MAX);
+		(void)snprintf(sql, sizeof sql, "SELECT count(*) FROM jobs WHERE state = %d", kind);
+		assert_int_equal(number(f, sql), HS_STORE_JOBS_KEPT_MAX);
+	}
+	assert_int_equal(get(f, &open).state, HS_STORE_JOB_OPEN);
+}
+
+static void test_a_failed_one_is_dismissed(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_store_job job;
+	struct hs_err why = HS_ERR_INIT;
+	SKIP_WITHOUT_DICTIONARY(f);
+	struct hs_id bad = add(f, "put", "src_bad");
+	assert_int_equal(hs_store_job_dismiss(db_of(f), bad.s, &why), -ENOENT); /* it waits, and may succeed */
+	assert_true(begin(f, T0, &job));
+	fail_with(f, &job, HS_STORE_JOB_DOCUMENT, T0);
+	must(hs_store_job_dismiss(db_of(f), bad.s, err));
+	assert_int_equal(list(f, "", 10).count, 0);
+	assert_int_equal(hs_store_job_dismiss(db_of(f), bad.s, &why), -ENOENT);
 }
 
 static void test_one_kind_may_be_begun_alone(void **state)
@@ -254,6 +332,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_waits_grow_and_end, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_an_end_that_was_not_written_costs_no_attempt, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_failed_jobs_are_counted_listed_and_forgotten, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_what_is_done_is_swept, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_a_failed_one_is_dismissed, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_one_kind_may_be_begun_alone, fixture_setup, fixture_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

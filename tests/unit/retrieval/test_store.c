@@ -328,6 +328,53 @@ static void test_lists_go_on_where_they_stopped(void **state)
 	hs_grant_destroy(g);
 }
 
+struct seen {
+	struct hs_id ids[8];
+	size_t n;
+};
+
+static int see_row(void *ctx, const struct hs_document_row *row)
+{
+	struct seen *s = ctx;
+
+	s->ids[s->n++] = row->document;
+	return 0;
+}
+
+/* Others file and delete while somebody turns the pages. */
+static void test_lists_repeat_and_skip_nothing_that_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {0};
+	struct hs_id ids[6], hidden;
+	struct hs_err why = HS_ERR_INIT;
+	struct hs_grant *g;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	hidden = fixture_put(f, f->pay, "題", "文。");
+	for (int i = 0; i < 5; i++)
+		ids[i] = fixture_put(f, f->notices, "題", "文。");
+	g = fixture_grant(f, "tanaka", T0);
+	must(hs_store_list(f->reader, g, T0, "", 2, see_row, &seen, err)); /* 4, 3 */
+	ids[5] = fixture_put(f, f->notices, "題", "文。"); /* in front of what was shown */
+	fixture_delete(f, &ids[3]);
+	for (int purged = 0; purged < 2; purged++) {
+		assert_int_equal(hs_store_list(f->reader, g, T0, ids[3].s, 2, see_row, &seen, &why), -ENOENT);
+		assert_string_equal(why.code, "doc.unknown");
+		assert_int_equal(hs_store_admin_list(f->reader, ids[3].s, 2, see_row, &seen, &why), -ENOENT);
+		must(hs_store_purge(f->store, 0, NULL, NULL, err));
+	}
+	must(hs_store_list(f->reader, g, T0, ids[4].s, 8, see_row, &seen, err)); /* the one before it: 2, 1, 0 */
+	assert_int_equal(seen.n, 5);
+	for (int i = 0; i < 5; i++)
+		assert_string_equal(seen.ids[i].s, ids[4 - i].s);
+	/* Going on from what one may not read is as going on from what never was. */
+	assert_int_equal(hs_store_list(f->reader, g, T0, hidden.s, 2, see_row, &seen, &why), -ENOENT);
+	assert_string_equal(why.code, "doc.unknown");
+	assert_int_equal(hs_store_list(f->reader, g, T0, "doc_nobody", 2, see_row, &seen, &why), -ENOENT);
+	hs_grant_destroy(g);
+}
+
 static void test_sources_name_one_living_document(void **state)
 {
 	struct fixture *f = *state;
@@ -646,6 +693,7 @@ int main(void)
 		T(test_expiry_hides_at_the_instant),
 		T(test_forbidden_is_as_missing),
 		T(test_lists_go_on_where_they_stopped),
+		T(test_lists_repeat_and_skip_nothing_that_stays),
 		T(test_sources_name_one_living_document),
 		T(test_bad_puts_are_refused_by_name),
 		T(test_damage_and_strange_versions_are_refused_by_name),
