@@ -129,7 +129,7 @@ int hs_cli_dispatch(struct hs_cli *cli, const char *parent, const struct hs_verb
 	bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 	FILE *out = help ? stdout : stderr;
 	for (size_t i = 0; i < n; i++) {
-		char left[64];
+		char left[160];
 		(void)snprintf(left, sizeof left, "hisho %s %s", verbs[i].name, verbs[i].arguments);
 		fprintf(out, "%-50s %s\n", left, _(verbs[i].summary));
 	}

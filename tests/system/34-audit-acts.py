@@ -56,6 +56,15 @@ def main():
         written = len(shown(a, "--action", "denied"))
         check(10 < written < 60, f"{written} refusals of 62 were written")
 
+        # A person is kept out and let in again: at once, their token with them.
+        a.hisho("user", "suspend", "tanaka", tenant="soumu")
+        check(a.request("GET", "/v1/me", token)[0] == 401, "a suspended person's token")
+        check(a.try_hisho("user", "suspend", "nobody", tenant="soumu") is None, "nobody was suspended")
+        a.hisho("user", "restore", "tanaka", tenant="soumu")
+        check(a.request("GET", "/v1/me", token)[0] == 200, "a restored person's token")
+        acts = [(r["action"], r["principal"], r["decision"]) for r in shown(a, "--action", "user.")]
+        check(acts == [("user.suspend", me, "allowed"), ("user.restore", me, "allowed")], acts)
+
         # The newest, in order, and no more than were asked for.
         newest = shown(a, "--limit", "3")
         check(len(newest) == 3, newest)

@@ -18,9 +18,11 @@ static void test_fail_fills_everything(void **state)
 static void test_long_objects_are_cut_between_characters(void **state)
 {
 	struct hs_err err = HS_ERR_INIT;
-	char name[400] = "";
-	for (int i = 0; i < 120; i++)
-		strcat(name, "秘");
+	static const char character[] = "秘";
+	char name[120 * (sizeof character - 1) + 1];
+	for (size_t i = 0; i < sizeof name - 1; i++)
+		name[i] = character[i % (sizeof character - 1)];
+	name[sizeof name - 1] = '\0';
 	(void)hs_fail(&err, EINVAL, "x.y", "", "%s", name);
 	assert_true(strlen(err.object) >= sizeof err.object - 4);
 	assert_true(hs_utf8_valid(err.object, strlen(err.object), NULL));

@@ -12,7 +12,7 @@ static char folder[64];
 
 static int make_folder(void **state)
 {
-	strcpy(folder, "/tmp/hisho-test-file-XXXXXX");
+	(void)snprintf(folder, sizeof folder, "/tmp/hisho-test-file-XXXXXX"); /* fits */
 	return mkdtemp(folder) ? 0 : -1;
 }
 
