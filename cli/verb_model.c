@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -15,6 +16,7 @@
 #include "inference/cuda/plugin.h"
 #include "inference/gguf/gguf.h"
 #include "inference/import/e5s1.h"
+#include "inference/import/encoder.h"
 #include "inference/model/weights.h"
 #include "inference/perplexity.h"
 
@@ -28,7 +30,8 @@ static int model_perplexity(struct hs_cli *cli, int argc, char **argv);
 
 static const struct hs_verb model_verbs[] = {
 	{"model list", model_list, "", HS_N_("list the models of the appliance")},
-	{"model import", model_import, "FILE OUT.gguf", HS_N_("make a GGUF of an E5S1 embedder")},
+	{"model import", model_import, "[--type f32|f16|q8_0] [--pooling mean|first] FILE|FOLDER OUT.gguf",
+	 HS_N_("make a GGUF of an E5S1 embedder, or of an encoder's folder (config.json, model.safetensors, tokenizer.json)")},
 	{"model tokens", model_tokens, "MODEL.gguf [TEXT]",
 	 HS_N_("show how a model reads a text (standard input, where none is given)")},
 	{"model info", model_info, "MODEL.gguf", HS_N_("what a model is made of, and whether the engine can run it")},
@@ -92,17 +95,59 @@ static int model_list(struct hs_cli *cli, int argc, char **argv)
 	return rc;
 }
 
+/* What the options of an encoder's import say; false after a usage line. */
+static bool read_import_options(const char *type, const char *pooling, struct hs_encoder_options *o)
+{
+	static const struct {
+		const char *name;
+		enum hs_tensor_type type;
+	} types[] = {{"f32", HS_F32}, {"f16", HS_F16}, {"q8_0", HS_Q8_0}};
+	bool known = false;
+	for (size_t i = 0; i < HS_ARRAY_LEN(types); i++)
+		if (strcmp(type, types[i].name) == 0) {
+			o->type = types[i].type;
+			known = true;
+		}
+	if (!known)
+		(void)hs_cli_usage(&model_verbs[1], _("--type is f32, f16 or q8_0"));
+	if (!pooling)
+		return known;
+	o->pool = strcmp(pooling, "mean") == 0 ? HS_IMPORT_POOL_MEAN : HS_IMPORT_POOL_FIRST;
+	if (o->pool == HS_IMPORT_POOL_FIRST && strcmp(pooling, "first") != 0) {
+		(void)hs_cli_usage(&model_verbs[1], _("--pooling is mean or first"));
+		return false;
+	}
+	return known;
+}
+
 static int model_import(struct hs_cli *cli, int argc, char **argv)
 {
+	const char *type = "f16", *pooling = NULL;
+	struct hs_encoder_options o = {.query_prefix = NULL};
+	const struct hs_option options[] = {
+		{"type", HS_OPTION_STRING, &type, HS_N_("of an encoder's matrices: f32, f16 (the default) or q8_0")},
+		{"pooling", HS_OPTION_STRING, &pooling, HS_N_("an embedder's, where its folder does not say: mean or first")},
+		{"query-prefix", HS_OPTION_STRING, &o.query_prefix, HS_N_("what an embedder wants before a question")},
+		{"passage-prefix", HS_OPTION_STRING, &o.passage_prefix, HS_N_("what an embedder wants before a passage")},
+	};
 	int first, rc;
-	if (!hs_cli_parse(cli, &model_verbs[1], NULL, 0, argc, argv, &first, &rc))
+	if (!hs_cli_parse(cli, &model_verbs[1], options, HS_ARRAY_LEN(options), argc, argv, &first, &rc))
 		return rc;
 	if (argc - first != 2)
-		return hs_cli_usage(&model_verbs[1], _("a file and the GGUF to make are needed"));
+		return hs_cli_usage(&model_verbs[1], _("a file or a folder, and the GGUF to make, are needed"));
+	if (!read_import_options(type, pooling, &o))
+		return HS_EXIT_USAGE;
 	struct hs_err err = HS_ERR_INIT;
-	if (hs_e5s1_import(argv[first], argv[first + 1], NULL, NULL, &err) < 0)
-		return hs_cli_fail(cli, &err);
-	return HS_EXIT_OK;
+	struct stat st;
+	char name[NAME_MAX + 1] = "";
+	const char *slash = strrchr(argv[first + 1], '/'), *base = slash ? slash + 1 : argv[first + 1], *dot = strrchr(base, '.');
+	(void)snprintf(name, sizeof name, "%.*s", dot ? (int)(dot - base) : (int)strlen(base), base); /* cut where too long */
+	o.name = name;
+	if (stat(argv[first], &st) == 0 && S_ISDIR(st.st_mode))
+		rc = hs_encoder_import(argv[first], argv[first + 1], &o, &err);
+	else
+		rc = hs_e5s1_import(argv[first], argv[first + 1], NULL, NULL, &err);
+	return rc < 0 ? hs_cli_fail(cli, &err) : HS_EXIT_OK;
 }
 
 static int print_tokens(const struct hs_cli *cli, const struct hs_tokenizer *t, const struct hs_tok_ids *ids, struct hs_err *err)

@@ -13,6 +13,13 @@
 
 _Static_assert(HS_FORWARD_TOKENS_MAX == HS_STEP_TOKENS_MAX && HS_FORWARD_LOGITS_MAX == HS_LOGITS_MAX, "one limit each");
 
+#define MARKS_MAX 4u
+
+struct marks { /* special tokens at one place of a pair */
+	int32_t ids[MARKS_MAX];
+	uint32_t n;
+};
+
 /* A model on a device. Its sequences outlive the day on which another takes its place. */
 struct placed {
 	const struct hs_backend *backend;
@@ -30,6 +37,7 @@ struct hs_model {
 	struct placed *placed;
 	struct hs_model_device device;
 	struct hs_model_info info;
+	struct marks before, between, after; /* a reranker's question and passage */
 };
 
 struct hs_sequence {
@@ -175,13 +183,53 @@ static void fail_over(struct hs_model *m, const struct placed *lost)
 static int place(struct hs_model *m, const struct hs_model_options *options, struct hs_err *err)
 {
 	struct hs_err why = HS_ERR_INIT;
-	if (options && options->reference)
-		return place_on_cpu(m, &hs_backend_reference, NULL, err);
+	if (options && (options->reference || options->exact))
+		return place_on_cpu(m, options->exact ? &hs_backend_exact : &hs_backend_reference, NULL, err);
 	if (options && options->gpu && place_on_gpu(m, options, &why) == 0)
 		return 0;
 	if (options && !options->gpu && options->no_gpu)
 		why = *options->no_gpu;
 	return place_on_cpu(m, &hs_backend_cpu, &why, err);
+}
+
+/* A list of tokens of the vocabulary, none or more; false where it is no such list. */
+static bool read_marks(const struct hs_model *m, const char *key, struct marks *ret)
+{
+	size_t n;
+	if (!hs_gguf_get_array_len(m->gguf, key, &n) || n > MARKS_MAX ||
+	    !hs_gguf_get_i32_array(m->gguf, key, ret->ids, MARKS_MAX))
+		return false;
+	ret->n = (uint32_t)n;
+	for (size_t i = 0; i < n; i++)
+		if (ret->ids[i] < 0 || (size_t)ret->ids[i] >= hs_tokenizer_vocab(m->tokenizer))
+			return false;
+	return true;
+}
+
+/*
+ * How a reranker's two texts stand together: as the file says (docs/formats/encoders.md), otherwise as the makers of its kind
+ * of vocabulary have it: <s> A </s></s> B </s> (XLM-R), [CLS] A [SEP] B [SEP] (BERT).
+ */
+static int read_pair(struct hs_model *m, struct hs_err *err)
+{
+	struct hs_gguf_str model = {.s = ""};
+	if (m->info.n_labels != 1) /* a classifier of other things */
+		return 0;
+	bool said = hs_gguf_has(m->gguf, "hisho.rerank.before") || hs_gguf_has(m->gguf, "hisho.rerank.between") ||
+		    hs_gguf_has(m->gguf, "hisho.rerank.after");
+	if (said && !(read_marks(m, "hisho.rerank.before", &m->before) && read_marks(m, "hisho.rerank.between", &m->between) &&
+		      read_marks(m, "hisho.rerank.after", &m->after)))
+		return hs_fail(err, EINVAL, "model.invalid", HS_N_("each is a list of at most 4 tokens of the vocabulary"),
+			       "hisho.rerank.before, between, after");
+	hs_tok_id bos = hs_tok_bos(m->tokenizer), eos = hs_tok_eos(m->tokenizer);
+	if (!said && bos >= 0 && eos >= 0) {
+		(void)hs_gguf_get_str(m->gguf, "tokenizer.ggml.model", &model); /* the tokeniser read it */
+		m->before = (struct marks){.ids = {bos}, .n = 1};
+		m->between = (struct marks){.ids = {eos, eos}, .n = model.len == 4 ? 1 : 2}; /* "bert" */
+		m->after = (struct marks){.ids = {eos}, .n = 1};
+	}
+	m->info.scores = (said || m->before.n) && m->info.context >= m->before.n + m->between.n + m->after.n + 2;
+	return 0;
 }
 
 static int load(struct hs_model *m, const char *path, const struct hs_model_options *options, struct hs_err *err)
@@ -194,6 +242,8 @@ static int load(struct hs_model *m, const char *path, const struct hs_model_opti
 	if (hs_tokenizer_vocab(m->tokenizer) > m->info.n_vocab)
 		return hs_fail(err, EINVAL, "model.invalid", HS_N_("the tokeniser has more tokens than the embedding has rows"),
 			       "tokenizer.ggml.tokens");
+	if ((rc = read_pair(m, err)) < 0)
+		return rc;
 	m->n_threads = HS_MIN(options && options->n_threads ? options->n_threads : usable_cores(), (unsigned)THREADS_MAX);
 	return place(m, options, err);
 }
@@ -394,26 +444,6 @@ int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n,
 	return rc;
 }
 
-/* bos, the text cut to the context, eos; appended to ids. */
-static int tokenize_text(const struct hs_model *m, const char *text, size_t len, struct hs_tok_ids *text_ids, int32_t *ids,
-			 uint32_t *ret_n)
-{
-	hs_tok_id bos = hs_tok_bos(m->tokenizer), eos = hs_tok_eos(m->tokenizer);
-	text_ids->count = 0;
-	int rc = hs_tok_encode(m->tokenizer, text, len, text_ids);
-	if (rc < 0)
-		return rc;
-	uint32_t n = 0, room = m->info.context - (bos != HS_TOK_NONE) - (eos != HS_TOK_NONE);
-	if (bos != HS_TOK_NONE)
-		ids[n++] = bos;
-	for (size_t i = 0; i < text_ids->count && i < room; i++)
-		ids[n++] = text_ids->ids[i];
-	if (eos != HS_TOK_NONE)
-		ids[n++] = eos;
-	*ret_n = n;
-	return n ? 0 : -EINVAL;
-}
-
 /* By whatever computes; where that is lost meanwhile, once more by what takes its place. */
 static int encode(struct hs_model *m, const int32_t *ids, const uint32_t *starts, uint32_t n_texts, struct hs_yield *y,
 		  float *out)
@@ -429,34 +459,148 @@ static int encode(struct hs_model *m, const int32_t *ids, const uint32_t *starts
 	return rc;
 }
 
+/* Texts on their way to an encoder, packed back to back. */
+struct packed {
+	int32_t *ids;
+	uint32_t *starts; /* (texts + 1) */
+	uint32_t n;
+	size_t cap;
+	struct hs_tok_ids text; /* of the one that is read */
+	struct hs_yield y;
+};
+
+static int packed_init(struct packed *p, uint32_t n_texts, hs_yield_fn yield, void *arg)
+{
+	*p = (struct packed){.y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()}};
+	p->starts = calloc((size_t)n_texts + 1, sizeof *p->starts);
+	return p->starts ? 0 : -ENOMEM;
+}
+
+static void packed_finish(struct packed *p)
+{
+	if (p->ids) /* what people asked and wrote */
+		explicit_bzero(p->ids, p->cap * sizeof *p->ids);
+	if (p->text.ids)
+		explicit_bzero(p->text.ids, p->text.cap * sizeof *p->text.ids);
+	hs_tok_ids_finish(&p->text);
+	free(p->ids);
+	free(p->starts);
+}
+
+/* Room for n more ids, a text's at most. */
+static int packed_reserve(struct packed *p, uint32_t n)
+{
+	size_t need = (size_t)p->starts[p->n] + n, cap = HS_MAX(2 * p->cap, need);
+	if (need > UINT32_MAX / 32)
+		return -E2BIG;
+	if (need <= p->cap)
+		return 0;
+	int32_t *grown = calloc(cap, sizeof *grown);
+	if (!grown)
+		return -ENOMEM;
+	if (p->ids) {
+		memcpy(grown, p->ids, p->cap * sizeof *grown);
+		explicit_bzero(p->ids, p->cap * sizeof *p->ids);
+		free(p->ids);
+	}
+	p->ids = grown;
+	p->cap = cap;
+	return 0;
+}
+
+/* The text that was put from the last start on is complete: n ids. */
+static int packed_close(struct packed *p, uint32_t n)
+{
+	p->starts[p->n + 1] = p->starts[p->n] + n;
+	p->n++;
+	return n == 0 ? -EINVAL : hs_yield_is_due(&p->y) && hs_yield_now(&p->y) ? -ECANCELED : 0;
+}
+
+/* Append at most max ids of a text to ids. */
+static int put_text(const struct hs_model *m, struct packed *p, const char *text, size_t len, uint32_t max, int32_t *ids,
+		    uint32_t *n)
+{
+	p->text.count = 0;
+	int rc = hs_tok_encode(m->tokenizer, text, len, &p->text);
+	for (size_t i = 0; rc == 0 && i < p->text.count && i < max; i++)
+		ids[(*n)++] = p->text.ids[i];
+	return rc;
+}
+
+/* bos, the text cut to the context, eos. */
+static int pack_text(const struct hs_model *m, struct packed *p, const char *text, size_t len)
+{
+	hs_tok_id bos = hs_tok_bos(m->tokenizer), eos = hs_tok_eos(m->tokenizer);
+	uint32_t n = 0, room = m->info.context - (bos != HS_TOK_NONE) - (eos != HS_TOK_NONE);
+	int rc = packed_reserve(p, m->info.context);
+	if (rc < 0)
+		return rc;
+	int32_t *ids = p->ids + p->starts[p->n];
+	if (bos != HS_TOK_NONE)
+		ids[n++] = bos;
+	rc = put_text(m, p, text, len, room, ids, &n);
+	if (eos != HS_TOK_NONE)
+		ids[n++] = eos;
+	return rc < 0 ? rc : packed_close(p, n);
+}
+
 int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, uint32_t n_texts, hs_yield_fn yield, void *arg,
 	     float *out)
 {
+	struct packed p;
 	if (!m->info.encoder || m->info.n_labels || m->info.context < 3 || n_texts > TEXTS_MAX)
 		return -EINVAL;
-	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
-	struct hs_tok_ids text_ids = {0};
-	int32_t *ids = NULL;
-	uint32_t *starts = calloc((size_t)n_texts + 1, sizeof *starts);
-	int rc = starts ? 0 : -ENOMEM;
-	for (uint32_t i = 0; i < n_texts && rc == 0; i++) {
-		uint32_t n = 0;
-		int32_t *grown = realloc(ids, ((size_t)starts[i] + m->info.context) * sizeof *ids);
-		rc = grown ? 0 : -ENOMEM;
-		if (rc == 0) {
-			ids = grown;
-			rc = tokenize_text(m, texts[i], lens[i], &text_ids, ids + starts[i], &n);
-		}
-		if (rc == 0 && n > UINT32_MAX / 32 - starts[i])
-			rc = -E2BIG;
-		if (rc == 0 && hs_yield_is_due(&y) && hs_yield_now(&y))
-			rc = -ECANCELED;
-		starts[i + 1] = starts[i] + n;
-	}
+	int rc = packed_init(&p, n_texts, yield, arg);
+	for (uint32_t i = 0; i < n_texts && rc == 0; i++)
+		rc = pack_text(m, &p, texts[i], lens[i]);
 	if (rc == 0 && n_texts)
-		rc = encode(m, ids, starts, n_texts, &y, out);
-	hs_tok_ids_finish(&text_ids);
-	free(starts);
+		rc = encode(m, p.ids, p.starts, n_texts, &p.y, out);
+	packed_finish(&p);
+	return rc;
+}
+
+static void put_marks(const struct marks *marks, int32_t *ids, uint32_t *n)
+{
+	for (uint32_t i = 0; i < marks->n; i++)
+		ids[(*n)++] = marks->ids[i];
+}
+
+/* before, question (already cut), between, as much of the passage as fits, after. */
+static int pack_pair(const struct hs_model *m, struct packed *p, const int32_t *question, uint32_t n_question,
+		     const char *passage, size_t len)
+{
+	uint32_t n = 0, marks = m->before.n + m->between.n + m->after.n;
+	int rc = packed_reserve(p, m->info.context);
+	if (rc < 0)
+		return rc;
+	int32_t *ids = p->ids + p->starts[p->n];
+	put_marks(&m->before, ids, &n);
+	memcpy(ids + n, question, n_question * sizeof *ids);
+	n += n_question;
+	put_marks(&m->between, ids, &n);
+	rc = put_text(m, p, passage, len, m->info.context - marks - n_question, ids, &n);
+	put_marks(&m->after, ids, &n);
+	return rc < 0 ? rc : packed_close(p, n);
+}
+
+int hs_score(struct hs_model *m, const char *question, size_t question_len, const char *const *passages, const size_t *lens,
+	     uint32_t n_passages, hs_yield_fn yield, void *arg, float *out)
+{
+	struct packed p;
+	if (!m->info.scores || n_passages > TEXTS_MAX)
+		return -EINVAL;
+	uint32_t n_question = 0, room = m->info.context - m->before.n - m->between.n - m->after.n;
+	int32_t *ids = calloc(room, sizeof *ids);
+	int rc = packed_init(&p, n_passages, yield, arg);
+	if (rc == 0)
+		rc = ids ? put_text(m, &p, question, question_len, room / 2, ids, &n_question) : -ENOMEM;
+	for (uint32_t i = 0; i < n_passages && rc == 0; i++)
+		rc = pack_pair(m, &p, ids, n_question, passages[i], lens[i]);
+	if (rc == 0 && n_passages)
+		rc = encode(m, p.ids, p.starts, n_passages, &p.y, out);
+	if (ids)
+		explicit_bzero(ids, room * sizeof *ids);
 	free(ids);
+	packed_finish(&p);
 	return rc;
 }

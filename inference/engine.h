@@ -21,6 +21,7 @@ typedef int (*hs_yield_fn)(void *arg);
 struct hs_model_options {
 	unsigned n_threads;          /* 0: the cores that this process may use */
 	bool reference;              /* the plain C path, the oracle of the tests */
+	bool exact;                  /* the same, which keeps keys and values unrounded */
 	const struct hs_gpu *gpu;    /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
 	const struct hs_err *no_gpu; /* why gpu is NULL; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes that went to the GPU; may be NULL */
@@ -44,6 +45,7 @@ struct hs_model_info {
 	bool starts_with_bos; /* the model was taught texts that begin with it */
 	bool encoder;         /* embeds or scores, does not generate */
 	uint32_t n_labels;    /* of a classifier, which scores; 0: embeds */
+	bool scores;          /* a reranker: hs_score takes it */
 };
 
 int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret,
@@ -107,5 +109,13 @@ hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab)
  */
 int hs_embed(struct hs_model *m, const char *const *texts, const size_t *lens, uint32_t n_texts, hs_yield_fn yield, void *arg,
 	     float *out) HS_MUST_CHECK;
+
+/*
+ * Reranking: how well each passage answers the question, by a classifier of one label that reads both together; packed like
+ * hs_embed, each score as if its pair were alone. Higher is better, and that is all a score says. A question is cut to half
+ * of the model's context, a passage to what is left. out: (n_passages) floats. -EINVAL where the model does not score.
+ */
+int hs_score(struct hs_model *m, const char *question, size_t question_len, const char *const *passages, const size_t *lens,
+	     uint32_t n_passages, hs_yield_fn yield, void *arg, float *out) HS_MUST_CHECK;
 
 #endif

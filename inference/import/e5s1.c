@@ -4,12 +4,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/utf8.h"
 #include "base/wire.h"
+#include "inference/import/read.h"
 #include "inference/import/rules.h"
 
 #define MAGIC 0x31533545u /* "E5S1" */
@@ -342,29 +341,6 @@ int hs_e5s1_convert(const void *data, size_t n, struct hs_gguf_writer *w, struct
 	return rc;
 }
 
-/* Write beside the goal, sync, rename. */
-static int save(const struct hs_gguf_writer *w, const char *path, struct hs_err *err)
-{
-	HS_BUF_AUTO part = HS_BUF_INIT;
-	int rc = hs_buf_printf(&part, "%s.part", path);
-	const char *name = rc == 0 ? hs_buf_cstr(&part) : NULL;
-	if (!name)
-		return hs_fail_errno(err, -ENOMEM, "model.import", path);
-	HS_FD_AUTO fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return hs_fail_errno(err, -errno, "model.import", name);
-	rc = hs_gguf_write_fd(w, fd);
-	if (rc == 0 && fsync(fd) < 0)
-		rc = -errno;
-	if (rc == 0 && rename(name, path) < 0)
-		rc = -errno;
-	if (rc < 0) {
-		(void)unlink(name); /* what is half written is of no use */
-		return hs_fail_errno(err, rc, "model.import", path);
-	}
-	return 0;
-}
-
 int hs_e5s1_import(const char *path_in, const char *path_out, hs_import_progress_fn progress, void *arg, struct hs_err *err)
 {
 	HS_BUF_AUTO data = HS_BUF_INIT;
@@ -377,7 +353,7 @@ int hs_e5s1_import(const char *path_in, const char *path_out, hs_import_progress
 	rc = hs_e5s1_convert(data.data, data.len, w, err);
 	if (rc == 0) {
 		hs_gguf_writer_on_progress(w, progress, arg);
-		rc = save(w, path_out, err);
+		rc = hs_import_save(w, path_out, err);
 	}
 	hs_gguf_writer_destroy(w);
 	return rc;
