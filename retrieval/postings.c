@@ -6,6 +6,7 @@
 
 #include "base/wire.h"
 
+#define VARINT_MAX 5u /* bytes of one of 32 bits */
 #define FENCE_EVERY 16u /* terms that one key of the fence stands for */
 
 static void field_finish(struct hs_field_postings *f)
@@ -127,17 +128,90 @@ bool hs_field_find(const struct hs_field_postings *f, const char *term, size_t l
 
 /* --- encoding --- */
 
-static int put_varint(struct hs_buf *b, uint32_t v)
+/* At most so many bytes: the caller has reserved them. */
+static size_t field_encoded_max(const struct hs_field_postings *f)
 {
-	uint8_t bytes[5];
-	size_t n = 0;
+	return 4 * sizeof(uint32_t) + (2ul + VARINT_MAX) * f->n_terms + (1ul + VARINT_MAX) * f->n_groups + 2ul * f->n_postings +
+	       f->term_at[f->n_terms];
+}
 
+static uint8_t *put_varint(uint8_t *p, uint32_t v)
+{
 	while (v >= 0x80) {
-		bytes[n++] = (uint8_t)(v | 0x80);
+		*p++ = (uint8_t)(v | 0x80);
 		v >>= 7;
 	}
-	bytes[n++] = (uint8_t)v;
-	return hs_buf_append(b, bytes, n);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
+static uint8_t *put_bytes(uint8_t *p, const void *data, size_t n)
+{
+	memcpy(p, data, n);
+	return p + n;
+}
+
+static uint8_t *encode_groups(const struct hs_field_postings *f, uint32_t first, uint32_t end, uint8_t *p)
+{
+	uint32_t before = 0;
+
+	p = put_varint(p, end - first);
+	for (uint32_t g = first; g < end; g++) {
+		uint32_t start = f->group_start[g], n = f->group_start[g + 1] - start;
+
+		p = put_varint(p, f->group_extent[g] - before);
+		before = f->group_extent[g];
+		*p++ = (uint8_t)(n - 1);
+		p = put_bytes(p, f->low + start, n);
+		p = put_bytes(p, f->tf + start, n);
+	}
+	return p;
+}
+
+static uint8_t *encode_field(const struct hs_field_postings *f, uint8_t *p)
+{
+	const uint32_t counts[] = {f->n_terms, f->n_groups, f->n_postings, f->term_at[f->n_terms]};
+	const char *before = "";
+	size_t before_len = 0;
+
+	for (size_t i = 0; i < HS_ARRAY_LEN(counts); i++, p += sizeof(counts[0]))
+		hs_le32_store(p, counts[i]);
+	for (uint32_t i = 0; i < f->n_terms; i++) {
+		const char *term = f->terms + f->term_at[i];
+		size_t len = f->term_at[i + 1] - f->term_at[i], shared = 0;
+
+		while (shared < len && shared < before_len && term[shared] == before[shared])
+			shared++;
+		*p++ = (uint8_t)shared;
+		*p++ = (uint8_t)(len - shared);
+		p = put_bytes(p, term + shared, len - shared);
+		p = encode_groups(f, f->group_at[i], f->group_at[i + 1], p);
+		before = term;
+		before_len = len;
+	}
+	return p;
+}
+
+int hs_segment_encode(const struct hs_segment *s, struct hs_buf *out)
+{
+	size_t most = 0;
+	uint8_t *p;
+	int rc = hs_put_u32(out, HS_SEGMENT_MAGIC);
+
+	if (rc == 0)
+		rc = hs_put_u32(out, HS_FIELDS);
+	for (int i = 0; i < HS_FIELDS; i++)
+		most += field_encoded_max(&s->field[i]);
+	if (rc == 0)
+		rc = hs_buf_reserve(out, most);
+	if (rc < 0)
+		return rc;
+	p = out->data + out->len;
+	for (int i = 0; i < HS_FIELDS; i++)
+		p = encode_field(&s->field[i], p);
+	hs_assert((size_t)(p - out->data) <= out->len + most);
+	out->len = (size_t)(p - out->data);
+	return 0;
 }
 
 /* Sticky like hs_wire: zero after the first failure. */
@@ -156,68 +230,6 @@ static uint32_t get_varint(struct hs_wire *w)
 	}
 	w->failed = true;
 	return 0;
-}
-
-static int encode_groups(const struct hs_field_postings *f, uint32_t first, uint32_t end, struct hs_buf *out)
-{
-	uint32_t before = 0;
-	int rc = put_varint(out, end - first);
-
-	for (uint32_t g = first; rc == 0 && g < end; g++) {
-		uint32_t start = f->group_start[g], n = f->group_start[g + 1] - start;
-
-		rc = put_varint(out, g == first ? f->group_extent[g] : f->group_extent[g] - before);
-		before = f->group_extent[g];
-		if (rc == 0)
-			rc = hs_put_u8(out, (uint8_t)(n - 1));
-		if (rc == 0)
-			rc = hs_buf_append(out, f->low + start, n);
-		if (rc == 0)
-			rc = hs_buf_append(out, f->tf + start, n);
-	}
-	return rc;
-}
-
-static int encode_field(const struct hs_field_postings *f, struct hs_buf *out)
-{
-	const char *before = "";
-	size_t before_len = 0;
-	int rc = hs_put_u32(out, f->n_terms);
-
-	if (rc == 0)
-		rc = hs_put_u32(out, f->n_groups);
-	if (rc == 0)
-		rc = hs_put_u32(out, f->n_postings);
-	if (rc == 0)
-		rc = hs_put_u32(out, f->term_at[f->n_terms]);
-	for (uint32_t i = 0; rc == 0 && i < f->n_terms; i++) {
-		const char *term = f->terms + f->term_at[i];
-		size_t len = f->term_at[i + 1] - f->term_at[i], shared = 0;
-
-		while (shared < len && shared < before_len && term[shared] == before[shared])
-			shared++;
-		rc = hs_put_u8(out, (uint8_t)shared);
-		if (rc == 0)
-			rc = hs_put_u8(out, (uint8_t)(len - shared));
-		if (rc == 0)
-			rc = hs_buf_append(out, term + shared, len - shared);
-		if (rc == 0)
-			rc = encode_groups(f, f->group_at[i], f->group_at[i + 1], out);
-		before = term;
-		before_len = len;
-	}
-	return rc;
-}
-
-int hs_segment_encode(const struct hs_segment *s, struct hs_buf *out)
-{
-	int rc = hs_put_u32(out, HS_SEGMENT_MAGIC);
-
-	if (rc == 0)
-		rc = hs_put_u32(out, HS_FIELDS);
-	for (int i = 0; rc == 0 && i < HS_FIELDS; i++)
-		rc = encode_field(&s->field[i], out);
-	return rc;
 }
 
 /* --- decoding: everything is checked, because a search trusts what it finds in memory --- */
@@ -554,8 +566,9 @@ static int sort_postings(struct builder_field *b, const uint32_t *rank)
 	return 0;
 }
 
-/* qsort has no argument for the bytes that the terms point into: they are sorted through pairs. */
+/* qsort has no argument for the bytes that the terms point into. Most terms differ in their first eight bytes. */
 struct sort_term {
+	uint64_t key;
 	const char *s;
 	uint32_t len, id;
 };
@@ -564,7 +577,7 @@ static int sort_term_compare(const void *a, const void *b)
 {
 	const struct sort_term *x = a, *y = b;
 
-	return term_compare(x->s, x->len, y->s, y->len);
+	return x->key != y->key ? (x->key > y->key ? 1 : -1) : term_compare(x->s, x->len, y->s, y->len);
 }
 
 static size_t count_groups(const struct builder_posting *p, size_t n)
@@ -614,7 +627,8 @@ static int finish_field(struct builder_field *b, struct hs_field_postings *f)
 	if (!sorted || !rank)
 		goto out;
 	for (size_t i = 0; i < b->n_terms; i++)
-		sorted[i] = (struct sort_term){.s = b->bytes + b->terms[i].at, .len = b->terms[i].len, .id = (uint32_t)i};
+		sorted[i] = (struct sort_term){.key = key_of(b->bytes + b->terms[i].at, b->terms[i].len), .s = b->bytes + b->terms[i].at,
+					       .len = b->terms[i].len, .id = (uint32_t)i};
 	qsort(sorted, b->n_terms, sizeof(*sorted), sort_term_compare);
 	for (size_t i = 0; i < b->n_terms; i++)
 		rank[sorted[i].id] = (uint32_t)i;
@@ -660,6 +674,7 @@ int hs_postings_builder_finish(struct hs_postings_builder *b, struct hs_segment 
 struct merge_part {
 	const struct hs_field_postings *f;
 	uint32_t term; /* next to give */
+	uint64_t key;  /* its first bytes */
 };
 
 struct merge_group {
@@ -690,16 +705,41 @@ static int merge_group_compare(const void *a, const void *b)
 	return (x->extent > y->extent) - (x->extent < y->extent);
 }
 
-/* Groups of one extent from several parts: their postings interleave. Counting by low byte sorts them. */
-static void merge_extent(struct merge *m, const struct merge_group *g, size_t n)
+static void end_group(struct merge *m, uint32_t extent, uint32_t before)
+{
+	if (m->postings > before) {
+		m->out->group_extent[m->n_groups] = extent;
+		m->out->group_start[m->n_groups++] = before;
+	}
+}
+
+/* Groups of one extent whose postings follow each other: parts were mostly written one after the other. */
+static void append_groups(struct merge *m, const struct merge_group *g, size_t n)
+{
+	struct hs_field_postings *f = m->out;
+	uint32_t before = m->postings;
+
+	for (size_t i = 0; i < n; i++) {
+		for (uint32_t p = g[i].start; p < g[i].start + g[i].n; p++) {
+			if (!is_alive(m, g->extent * HS_EXTENT_ORDINALS + g[i].f->low[p]))
+				continue;
+			f->low[m->postings] = g[i].f->low[p];
+			f->tf[m->postings++] = g[i].f->tf[p];
+		}
+	}
+	end_group(m, g->extent, before);
+}
+
+/* Groups of one extent whose postings interleave. Counting by low byte sorts them. */
+static void interleave_groups(struct merge *m, const struct merge_group *g, size_t n)
 {
 	uint8_t tf[HS_EXTENT_ORDINALS] = {0};
 	struct hs_field_postings *f = m->out;
-	uint32_t extent = g[0].extent, before = m->postings;
+	uint32_t before = m->postings;
 
 	for (size_t i = 0; i < n; i++)
 		for (uint32_t p = g[i].start; p < g[i].start + g[i].n; p++)
-			if (is_alive(m, extent * HS_EXTENT_ORDINALS + g[i].f->low[p]))
+			if (is_alive(m, g->extent * HS_EXTENT_ORDINALS + g[i].f->low[p]))
 				tf[g[i].f->low[p]] = g[i].f->tf[p];
 	for (uint32_t low = 0; low < HS_EXTENT_ORDINALS; low++) {
 		if (tf[low] == 0)
@@ -707,45 +747,101 @@ static void merge_extent(struct merge *m, const struct merge_group *g, size_t n)
 		f->low[m->postings] = (uint8_t)low;
 		f->tf[m->postings++] = tf[low];
 	}
-	if (m->postings > before) {
-		f->group_extent[m->n_groups] = extent;
-		f->group_start[m->n_groups++] = before;
+	end_group(m, g->extent, before);
+}
+
+static void merge_extent(struct merge *m, const struct merge_group *g, size_t n)
+{
+	bool follow = true;
+
+	for (size_t i = 1; i < n && follow; i++)
+		follow = g[i - 1].f->low[g[i - 1].start + g[i - 1].n - 1] < g[i].f->low[g[i].start];
+	if (follow)
+		append_groups(m, g, n);
+	else
+		interleave_groups(m, g, n);
+}
+
+static const char *term_at(const struct merge_part *p, size_t *ret_len)
+{
+	*ret_len = p->f->term_at[p->term + 1] - p->f->term_at[p->term];
+	return p->f->terms + p->f->term_at[p->term];
+}
+
+static void take_key(struct merge_part *p)
+{
+	size_t len;
+
+	if (p->term < p->f->n_terms) {
+		const char *term = term_at(p, &len);
+
+		p->key = key_of(term, len);
 	}
 }
 
-/* The smallest term that any part has next, and its groups in all parts. False at the end. */
-static int merge_term(struct merge *m)
+/* Compares the term that a part has next with another. Few need more than their first bytes. */
+static int compare_next(const struct merge_part *p, uint64_t key, const char *term, size_t len)
+{
+	size_t own_len;
+	const char *own = term_at(p, &own_len);
+
+	return p->key != key ? (p->key > key ? 1 : -1) : term_compare(own, own_len, term, len);
+}
+
+/* The smallest term that any part has next. NULL at the end. */
+static const char *smallest(const struct merge *m, uint64_t *ret_key, size_t *ret_len)
 {
 	const char *term = NULL;
-	size_t len = 0, n = 0;
-	uint32_t groups_before = m->n_groups;
 
 	for (size_t i = 0; i < m->n; i++) {
-		const struct hs_field_postings *f = m->parts[i].f;
-		uint32_t t = m->parts[i].term;
+		const struct merge_part *p = &m->parts[i];
 
-		if (t < f->n_terms &&
-		    (!term || term_compare(f->terms + f->term_at[t], f->term_at[t + 1] - f->term_at[t], term, len) < 0)) {
-			term = f->terms + f->term_at[t];
-			len = f->term_at[t + 1] - f->term_at[t];
-		}
+		if (p->term == p->f->n_terms || (term && compare_next(p, *ret_key, term, *ret_len) >= 0))
+			continue;
+		term = term_at(p, ret_len);
+		*ret_key = p->key;
 	}
+	return term;
+}
+
+/* The groups that a part has of its next term, behind those of the parts before. */
+static int take_groups(struct merge *m, struct merge_part *p, size_t *n, bool *ascending)
+{
+	const struct hs_field_postings *f = p->f;
+	uint32_t first = f->group_at[p->term], end = f->group_at[p->term + 1];
+
+	if (grow((void **)&m->groups, &m->cap_groups, *n + end - first, sizeof(*m->groups)) < 0)
+		return -ENOMEM;
+	for (uint32_t g = first; g < end; g++) {
+		if (*n > 0 && f->group_extent[g] < m->groups[*n - 1].extent)
+			*ascending = false;
+		m->groups[(*n)++] = (struct merge_group){.extent = f->group_extent[g], .start = f->group_start[g],
+							 .n = f->group_start[g + 1] - f->group_start[g], .f = f};
+	}
+	p->term++;
+	take_key(p);
+	return 0;
+}
+
+/* The next term with its groups in all parts. 0 at the end. */
+static int merge_term(struct merge *m)
+{
+	uint64_t key = 0;
+	size_t len = 0, n = 0;
+	const char *term = smallest(m, &key, &len);
+	uint32_t groups_before = m->n_groups;
+	bool ascending = true;
+
 	if (!term)
 		return 0;
 	for (size_t i = 0; i < m->n; i++) {
-		const struct hs_field_postings *f = m->parts[i].f;
-		uint32_t t = m->parts[i].term;
+		struct merge_part *p = &m->parts[i];
 
-		if (t >= f->n_terms || term_compare(f->terms + f->term_at[t], f->term_at[t + 1] - f->term_at[t], term, len) != 0)
-			continue;
-		m->parts[i].term++;
-		if (grow((void **)&m->groups, &m->cap_groups, n + f->group_at[t + 1] - f->group_at[t], sizeof(*m->groups)) < 0)
+		if (p->term < p->f->n_terms && compare_next(p, key, term, len) == 0 && take_groups(m, p, &n, &ascending) < 0)
 			return -ENOMEM;
-		for (uint32_t g = f->group_at[t]; g < f->group_at[t + 1]; g++)
-			m->groups[n++] = (struct merge_group){.extent = f->group_extent[g], .start = f->group_start[g],
-							      .n = f->group_start[g + 1] - f->group_start[g], .f = f};
 	}
-	qsort(m->groups, n, sizeof(*m->groups), merge_group_compare);
+	if (!ascending)
+		qsort(m->groups, n, sizeof(*m->groups), merge_group_compare);
 	for (size_t at = 0, end; at < n; at = end) {
 		for (end = at + 1; end < n && m->groups[end].extent == m->groups[at].extent; end++)
 			;
@@ -819,6 +915,8 @@ int hs_segment_merge(const struct hs_segment *const *parts, size_t n, const uint
 
 		for (size_t p = 0; p < n; p++)
 			cursors[p] = (struct merge_part){.f = &parts[p]->field[i]};
+		for (size_t p = 0; p < n; p++)
+			take_key(&cursors[p]);
 		rc = merge_field(&m, &s->field[i]);
 		free(m.groups);
 	}
