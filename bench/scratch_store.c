@@ -121,7 +121,7 @@ static void put(struct scratch_store *s, const json_t *row, uint32_t chunk)
 		scratch_die(id, &err);
 	p.chunks = chunks.items;
 	p.n_chunks = chunks.count;
-	if (hs_store_blob_add(s->store, &blob, &err) < 0 || hs_store_put(s->store, &p, &name->id, &version, &err) < 0)
+	if (hs_store_blob_add(s->store, &blob, NULL, 0, &err) < 0 || hs_store_put(s->store, &p, &name->id, &version, &err) < 0)
 		scratch_die("put", &err);
 	(void)snprintf(name->own, sizeof(name->own), "%s", id); /* a longer one is cut, and then not found */
 	name->class_id = p.class_id;

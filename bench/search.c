@@ -110,7 +110,7 @@ static int put(struct scratch *s, unsigned i, unsigned classes, uint64_t *seed, 
 	(void)snprintf(collection, sizeof(collection), "c%u", i % classes / 2);
 	rc = hs_class_intern(hs_store_db(s->store), collection, i % classes % 2 ? "極秘" : "公開", "", &p.class_id, err);
 	if (rc == 0)
-		rc = hs_store_blob_add(s->store, &blob, err);
+		rc = hs_store_blob_add(s->store, &blob, NULL, 0, err);
 	return rc < 0 ? rc : hs_store_put(s->store, &p, &document, &version, err);
 }
 

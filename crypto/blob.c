@@ -248,6 +248,26 @@ static uint64_t chunks_of(uint64_t length)
 	return length == 0 ? 1 : (length + HS_BLOB_CHUNK - 1) / HS_BLOB_CHUNK;
 }
 
+static int bad_key(struct hs_err *err, const char *name)
+{
+	return hs_fail(err, EBADMSG, "blob.sealed", HS_N_("The key of a stored document does not open under this tenant's key."),
+		       "%s", name);
+}
+
+/* found: the beginning of len bytes that should be this blob, the header or less. */
+static int check_start(const char *name, const struct hs_blob_info *info, const uint8_t *found, size_t n, uint64_t len,
+		       const uint8_t header[static HEADER_LEN], struct hs_err *err)
+{
+	if (n < HEADER_LEN || sodium_memcmp(found, magic, sizeof magic) != 0)
+		return damaged(err, name, "header");
+	if (hs_le32_load(found + 8) != HS_BLOB_FORMAT)
+		return hs_fail(err, ENOTSUP, "blob.format", HS_N_("Another version of Hisho wrote this blob. Install that version."),
+			       "%s: format %u, known: %d", name, hs_le32_load(found + 8), HS_BLOB_FORMAT);
+	if (sodium_memcmp(found, header, HEADER_LEN) != 0)
+		return damaged(err, name, "header");
+	return len == HEADER_LEN + info->length + chunks_of(info->length) * TAG_LEN ? 0 : damaged(err, name, "length");
+}
+
 static int check_file(struct hs_blob *b, struct hs_err *err)
 {
 	struct stat st;
@@ -255,15 +275,7 @@ static int check_file(struct hs_blob *b, struct hs_err *err)
 	ssize_t got = pread(b->fd, found, sizeof found, 0);
 	if (got < 0 || fstat(b->fd, &st) < 0)
 		return hs_fail_errno(err, -errno, "blob.read", b->name);
-	if (got != (ssize_t)sizeof found || sodium_memcmp(found, magic, sizeof magic) != 0)
-		return damaged(err, b->name, "header");
-	if (hs_le32_load(found + 8) != HS_BLOB_FORMAT)
-		return hs_fail(err, ENOTSUP, "blob.format", HS_N_("Another version of Hisho wrote this blob. Install that version."),
-			       "%s: format %u, known: %d", b->name, hs_le32_load(found + 8), HS_BLOB_FORMAT);
-	if (sodium_memcmp(found, b->header, sizeof found) != 0)
-		return damaged(err, b->name, "header");
-	uint64_t expected = HEADER_LEN + b->info.length + chunks_of(b->info.length) * TAG_LEN;
-	return (uint64_t)st.st_size == expected ? 0 : damaged(err, b->name, "length");
+	return check_start(b->name, &b->info, found, (size_t)got, (uint64_t)st.st_size, b->header, err);
 }
 
 int hs_blob_open(int dirfd, const char *name, const struct hs_key *blob_key, const struct hs_blob_info *info, struct hs_blob **ret,
@@ -284,8 +296,7 @@ int hs_blob_open(int dirfd, const char *name, const struct hs_key *blob_key, con
 	if (b->fd < 0)
 		rc = errno == ENOENT ? hs_fail(err, ENOENT, "blob.missing", "", "%s", name) : hs_fail_errno(err, -errno, "blob.read", name);
 	else if (!b->key)
-		rc = hs_fail(err, EBADMSG, "blob.sealed", HS_N_("The key of a stored document does not open under this tenant's key."),
-			     "%s", name);
+		rc = bad_key(err, name);
 	else
 		rc = check_file(b, err);
 	if (rc < 0) {
@@ -356,11 +367,21 @@ int hs_blob_read(struct hs_blob *b, uint64_t offset, void *out, size_t n, struct
 	return 0;
 }
 
+/* Behind out->len lie info->length bytes, which become its own where they are those that were sealed. */
+static int take_whole(const char *name, const struct hs_blob_info *info, struct hs_buf *out, struct hs_err *err)
+{
+	uint8_t hash[HS_BLOB_HASH_LEN];
+	(void)crypto_generichash(hash, sizeof hash, info->length ? out->data + out->len : NULL, info->length, NULL, 0); /* constants */
+	if (sodium_memcmp(hash, info->hash, sizeof hash) != 0)
+		return damaged(err, name, "hash");
+	out->len += (size_t)info->length;
+	return 0;
+}
+
 int hs_blob_get(int dirfd, const char *name, const struct hs_key *blob_key, const struct hs_blob_info *info, size_t max,
 		struct hs_buf *out, struct hs_err *err)
 {
 	struct hs_blob *b = NULL;
-	uint8_t hash[HS_BLOB_HASH_LEN];
 	if (info->length > max)
 		return hs_fail(err, EFBIG, "blob.length", "", "%s", name);
 	int rc = hs_blob_open(dirfd, name, blob_key, info, &b, err);
@@ -374,13 +395,59 @@ int hs_blob_get(int dirfd, const char *name, const struct hs_key *blob_key, cons
 	else
 		rc = hs_blob_read(b, 0, out->data + out->len, (size_t)info->length, err);
 	hs_blob_close(b);
+	return rc < 0 ? rc : take_whole(name, info, out, err);
+}
+
+/* --- in place of a file --- */
+
+int hs_blob_seal(const char *name, const struct hs_key *blob_key, uint32_t key_generation, const void *data, size_t n,
+		 struct hs_buf *out, struct hs_blob_info *ret, struct hs_err *err)
+{
+	uint8_t nonce[NONCE_LEN], header[HEADER_LEN];
+	struct hs_blob_info info = {.length = n, .key_generation = key_generation};
+	if (!name_ok(name) || n > HS_BLOB_CHUNK)
+		return hs_fail(err, EINVAL, "blob.name", "", "%s", name);
+	HS_KEY_AUTO key = hs_crypto_init() == 0 ? hs_key_create() : NULL;
+	int rc = key ? hs_buf_reserve(out, HEADER_LEN + n + TAG_LEN) : -ENOMEM;
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "blob.write", name);
+	make_header(key_generation, header);
+	memcpy(out->data + out->len, header, sizeof header);
+	chunk_nonce(0, true, nonce);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out->data + out->len + HEADER_LEN, NULL, data, n, header, sizeof header, NULL,
+							 nonce, key->bytes); /* cannot fail at this length */
+	out->len += HEADER_LEN + n + TAG_LEN;
+	(void)crypto_generichash(info.hash, sizeof info.hash, n ? data : NULL, n, NULL, 0); /* constant lengths */
+	wrap(blob_key, name, key, &info);
+	*ret = info;
+	return 0;
+}
+
+int hs_blob_unseal(const char *name, const struct hs_key *blob_key, const struct hs_blob_info *info, const void *sealed,
+		   size_t sealed_len, size_t max, struct hs_buf *out, struct hs_err *err)
+{
+	uint8_t nonce[NONCE_LEN], header[HEADER_LEN];
+	if (!name_ok(name) || info->length > HS_BLOB_CHUNK)
+		return hs_fail(err, EINVAL, "blob.name", "", "%s", name);
+	if (info->length > max)
+		return hs_fail(err, EFBIG, "blob.length", "", "%s", name);
+	HS_KEY_AUTO key = hs_crypto_init() == 0 ? unwrap(blob_key, name, info) : NULL;
+	if (!key)
+		return bad_key(err, name);
+	make_header(info->key_generation, header);
+	int rc = check_start(name, info, sealed, sealed_len, sealed_len, header, err);
 	if (rc < 0)
 		return rc;
-	(void)crypto_generichash(hash, sizeof hash, info->length ? out->data + out->len : NULL, info->length, NULL, 0); /* constants */
-	if (sodium_memcmp(hash, info->hash, sizeof hash) != 0)
-		return damaged(err, name, "hash");
-	out->len += (size_t)info->length;
-	return 0;
+	rc = hs_buf_reserve(out, (size_t)info->length);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "blob.read", name);
+	uint8_t none; /* an empty blob has a tag and no byte */
+	chunk_nonce(0, true, nonce);
+	if (crypto_aead_xchacha20poly1305_ietf_decrypt(info->length ? out->data + out->len : &none, NULL, NULL,
+						       (const uint8_t *)sealed + HEADER_LEN, sealed_len - HEADER_LEN, header,
+						       sizeof header, nonce, key->bytes) != 0)
+		return damaged(err, name, "authentication");
+	return take_whole(name, info, out, err);
 }
 
 int hs_blob_remove(int dirfd, const char *name)

@@ -5,6 +5,9 @@
  * chunks cannot be moved, dropped or appended, and the expected length is demanded as well. The blob's key is wrapped under
  * the tenant's blob key and bound to the blob's name; the wrapped key goes into the blob's row and nowhere else: deleting the
  * row destroys the blob.
+ *
+ * What fits into one chunk needs no file: hs_blob_seal gives the bytes that its file would hold, for a row that is synced with
+ * the one that names it.
  */
 #ifndef HISHO_CRYPTO_BLOB_H
 #define HISHO_CRYPTO_BLOB_H
@@ -62,6 +65,14 @@ int hs_blob_read(struct hs_blob *b, uint64_t offset, void *out, size_t n, struct
 /* A whole blob appended to out, its hash compared. -EFBIG where it is longer than max. */
 int hs_blob_get(int dirfd, const char *name, const struct hs_key *blob_key, const struct hs_blob_info *info, size_t max,
 		struct hs_buf *out, struct hs_err *err) HS_MUST_CHECK;
+
+/* The bytes of a blob of at most HS_BLOB_CHUNK bytes, appended to out, in place of a file. */
+int hs_blob_seal(const char *name, const struct hs_key *blob_key, uint32_t key_generation, const void *data, size_t n,
+		 struct hs_buf *out, struct hs_blob_info *ret, struct hs_err *err) HS_MUST_CHECK;
+
+/* What hs_blob_seal gave, appended to out, its hash compared. Refuses as hs_blob_open, hs_blob_read and hs_blob_get do. */
+int hs_blob_unseal(const char *name, const struct hs_key *blob_key, const struct hs_blob_info *info, const void *sealed,
+		   size_t sealed_len, size_t max, struct hs_buf *out, struct hs_err *err) HS_MUST_CHECK;
 
 /* Remove the file; fine where it is missing. */
 int hs_blob_remove(int dirfd, const char *name) HS_MUST_CHECK;

@@ -148,7 +148,8 @@ int hs_store_admin_find(struct hs_reader *r, const char *document, struct hs_doc
 static int read_blob(struct hs_reader *r, int64_t id, struct hs_blob_row *ret, struct hs_err *err)
 {
 	HS_STMT_AUTO *st = hs_statement(&r->statements,
-					"SELECT public, wrapped, length, hash, key_generation FROM blobs WHERE id = ?1", err);
+					"SELECT public, wrapped, length, hash, key_generation,"
+					" EXISTS(SELECT 1 FROM blob_bytes WHERE blob = id) FROM blobs WHERE id = ?1", err);
 	int rc = st ? hs_bind(st, "i", id) : -EIO;
 	int n;
 
@@ -161,11 +162,26 @@ static int read_blob(struct hs_reader *r, int64_t id, struct hs_blob_row *ret, s
 		return hs_fail(err, EBADMSG, "blob.row", HS_N_("The database is damaged; restore it from a backup."), "blob %lld",
 			       (long long)id);
 	*ret = (struct hs_blob_row){.wrapped_len = (size_t)n, .length = (uint64_t)sqlite3_column_int64(st, 2),
-				    .key_generation = (uint32_t)sqlite3_column_int64(st, 4)};
+				    .key_generation = (uint32_t)sqlite3_column_int64(st, 4), .inside = sqlite3_column_int(st, 5)};
 	hs_column_text(st, 0, ret->id.s, sizeof(ret->id.s));
 	memcpy(ret->wrapped, sqlite3_column_blob(st, 1), ret->wrapped_len);
 	memcpy(ret->hash, sqlite3_column_blob(st, 3), HS_STORE_HASH_LEN);
 	return 0;
+}
+
+int hs_store_blob_bytes(struct hs_reader *r, const struct hs_id *id, struct hs_buf *out, struct hs_err *err)
+{
+	HS_STMT_AUTO *st = hs_statement(&r->statements,
+					"SELECT sealed FROM blob_bytes WHERE blob = (SELECT id FROM blobs WHERE public = ?1)", err);
+	int rc = st ? hs_bind(st, "t", id->s) : -EIO;
+
+	if (rc == 0)
+		rc = hs_step(st, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return hs_fail(err, ENOENT, "blob.missing", "", "%s", id->s);
+	return hs_buf_append(out, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
 }
 
 static int unknown(const char *id, struct hs_err *err)

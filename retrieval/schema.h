@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-#define HS_SCHEMA_VERSION 4
+#define HS_SCHEMA_VERSION 5
 #define HS_SCHEMA_APPLICATION_ID 0x48736831 /* "Hsh1" */
 
 /*

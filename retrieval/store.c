@@ -220,7 +220,7 @@ void hs_store_progress(struct hs_store *s, struct hs_store_progress *ret)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
-int hs_store_blob_add(struct hs_store *s, const struct hs_blob_row *row, struct hs_err *err)
+int hs_store_blob_add(struct hs_store *s, const struct hs_blob_row *row, const void *sealed, size_t sealed_len, struct hs_err *err)
 {
 	int rc = hs_store_check_open(s, err);
 
@@ -228,9 +228,13 @@ int hs_store_blob_add(struct hs_store *s, const struct hs_blob_row *row, struct 
 		return rc;
 	if (row->wrapped_len == 0 || row->wrapped_len > HS_STORE_WRAPPED_MAX || row->length > INT64_MAX)
 		return hs_fail(err, EINVAL, "blob.row", HS_N_("The blob's key or length is out of range."), "%s", row->id.s);
-	return hs_execute(&s->statements, err, "INSERT INTO blobs(public, wrapped, length, hash, key_generation)"
-			  " VALUES(?1, ?2, ?3, ?4, ?5)", "tbibi", row->id.s, row->wrapped, row->wrapped_len, (int64_t)row->length, row->hash,
-			  (size_t)HS_STORE_HASH_LEN, (int64_t)row->key_generation);
+	rc = hs_execute(&s->statements, err, "INSERT INTO blobs(public, wrapped, length, hash, key_generation)"
+			" VALUES(?1, ?2, ?3, ?4, ?5)", "tbibi", row->id.s, row->wrapped, row->wrapped_len, (int64_t)row->length, row->hash,
+			(size_t)HS_STORE_HASH_LEN, (int64_t)row->key_generation);
+	if (rc < 0 || !sealed)
+		return rc;
+	return hs_execute(&s->statements, err, "INSERT INTO blob_bytes(blob, sealed) VALUES(?1, ?2)", "ib",
+			  (int64_t)sqlite3_last_insert_rowid(s->db), sealed, sealed_len);
 }
 
 /* --- readers --- */

@@ -19,6 +19,7 @@
 
 #include <sqlite3.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/id.h"
 #include "policy/grant.h"
@@ -66,7 +67,10 @@ void hs_store_rollback(struct hs_store *s);                               /* not
 /* Rises with every commit; the audit log copies it. */
 uint64_t hs_store_commit_seq(struct hs_store *s);
 
-/* A blob that crypto/ wrote: its row holds the wrapped key, so deleting the row destroys the blob. */
+/*
+ * A blob that crypto/ sealed: its row holds the wrapped key, so deleting the row destroys the blob. Its bytes lie in a file, or
+ * beside the row.
+ */
 struct hs_blob_row {
 	struct hs_id id; /* "blb_..." */
 	uint8_t wrapped[HS_STORE_WRAPPED_MAX];
@@ -74,9 +78,12 @@ struct hs_blob_row {
 	uint64_t length; /* of the plaintext */
 	uint8_t hash[HS_STORE_HASH_LEN]; /* of the plaintext */
 	uint32_t key_generation;
+	bool inside; /* told by readers: the bytes lie beside the row */
 };
 
-int hs_store_blob_add(struct hs_store *s, const struct hs_blob_row *row, struct hs_err *err) HS_MUST_CHECK;
+/* sealed: the blob's bytes, which then need no file; NULL where they lie in one. */
+int hs_store_blob_add(struct hs_store *s, const struct hs_blob_row *row, const void *sealed, size_t sealed_len,
+		      struct hs_err *err) HS_MUST_CHECK;
 
 /* A version of a document, read and chunked. The strings stay the caller's. */
 struct hs_put {
@@ -214,6 +221,9 @@ struct hs_version_row {
  */
 int hs_store_version(struct hs_reader *r, const struct hs_grant *g, enum hs_right right, int64_t now_ms, const char *id,
 		     struct hs_version_row *ret, struct hs_err *err) HS_MUST_CHECK;
+
+/* The sealed bytes of a blob that lies inside, appended. -ENOENT "blob.missing". */
+int hs_store_blob_bytes(struct hs_reader *r, const struct hs_id *id, struct hs_buf *out, struct hs_err *err) HS_MUST_CHECK;
 
 /* Ids and classes without titles, for those who administer and do not read. document: NULL for all. */
 int hs_store_admin_list(struct hs_reader *r, const char *after, size_t limit,

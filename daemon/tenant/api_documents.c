@@ -84,7 +84,8 @@ int hs_api_documents(struct hs_exchange *x, struct hs_read_context *c)
 	return hs_exchange_reply(x, json_pack("{s:o}", "data", l.rows));
 }
 
-static int open_blob_row(struct hs_exchange *x, const struct hs_blob_row *row, size_t max, struct hs_buf *out)
+static int open_blob_row(struct hs_exchange *x, struct hs_reader *reader, const struct hs_blob_row *row, size_t max,
+			 struct hs_buf *out)
 {
 	struct hs_tenant *t = x->tenant;
 	struct hs_blob_info info = {.length = row->length, .key_generation = row->key_generation};
@@ -92,7 +93,11 @@ static int open_blob_row(struct hs_exchange *x, const struct hs_blob_row *row, s
 		return hs_fail(&x->err, EBADMSG, "blob.damaged", "", "%s", row->id.s);
 	memcpy(info.wrapped, row->wrapped, sizeof info.wrapped);
 	memcpy(info.hash, row->hash, sizeof info.hash);
-	return hs_blob_get(t->blobs, row->id.s, t->blob_key, &info, max, out, &x->err);
+	if (!row->inside)
+		return hs_blob_get(t->blobs, row->id.s, t->blob_key, &info, max, out, &x->err);
+	HS_BUF_AUTO sealed = HS_BUF_INIT;
+	int rc = hs_store_blob_bytes(reader, &row->id, &sealed, &x->err);
+	return rc < 0 ? rc : hs_blob_unseal(row->id.s, t->blob_key, &info, sealed.data, sealed.len, max, out, &x->err);
 }
 
 static bool take_offset(const char *text, uint32_t *ret)
@@ -144,10 +149,10 @@ int hs_api_source(struct hs_exchange *x, struct hs_read_context *c)
 			  HS_AUDIT_ALLOWED);
 	if (original) {
 		x->reply_type = "application/octet-stream";
-		return open_blob_row(x, &row->original, SIZE_MAX / 4, &x->reply);
+		return open_blob_row(x, c->reader, &row->original, SIZE_MAX / 4, &x->reply);
 	}
 	HS_CLEANUP(hs_buf_wipe) struct hs_buf encoded = HS_BUF_INIT;
-	rc = open_blob_row(x, &row->canonical, SIZE_MAX / 4, &encoded);
+	rc = open_blob_row(x, c->reader, &row->canonical, SIZE_MAX / 4, &encoded);
 	if (rc < 0)
 		return rc;
 	struct hs_document d = {0};

@@ -320,12 +320,16 @@ static void run_begin(struct hs_job *job, void *context)
 
 /* --- what is indexed --- */
 
+/* One of a single chunk lies beside its row, which the transaction syncs; a larger one is a file that stands before its row does. */
 static int put_blob(struct lane *l, const void *data, size_t n, struct hs_id *ret)
 {
 	struct hs_tenant *t = l->tenant;
 	struct hs_blob_info info;
 	struct hs_blob_row row = {.id = hs_id_new("blb_")};
-	int rc = hs_blob_put(t->blobs, row.id.s, t->blob_key, t->key_generation, data, n, &info, &l->err);
+	HS_BUF_AUTO sealed = HS_BUF_INIT;
+	bool inside = n <= HS_BLOB_CHUNK;
+	int rc = inside ? hs_blob_seal(row.id.s, t->blob_key, t->key_generation, data, n, &sealed, &info, &l->err)
+			: hs_blob_put(t->blobs, row.id.s, t->blob_key, t->key_generation, data, n, &info, &l->err);
 	if (rc < 0)
 		return rc;
 	_Static_assert(sizeof info.wrapped <= sizeof row.wrapped && sizeof info.hash == sizeof row.hash, "one blob, two rooms");
@@ -334,10 +338,10 @@ static int put_blob(struct lane *l, const void *data, size_t n, struct hs_id *re
 	row.wrapped_len = sizeof info.wrapped;
 	row.length = info.length;
 	row.key_generation = info.key_generation;
-	rc = hs_store_blob_add(t->store, &row, &l->err);
-	if (rc < 0)
+	rc = hs_store_blob_add(t->store, &row, inside ? sealed.data : NULL, sealed.len, &l->err);
+	if (rc < 0 && !inside)
 		hs_ignore(hs_blob_remove(t->blobs, row.id.s)); /* without its row nothing can open it anyway */
-	else
+	if (rc == 0)
 		*ret = row.id;
 	return rc;
 }

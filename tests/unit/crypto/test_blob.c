@@ -142,6 +142,57 @@ static void test_abandoned_blobs_and_bad_names_leave_nothing(void **state)
 	assert_int_equal(folder_count(f), 0);
 }
 
+static int try_unseal(const char *name, const struct hs_key *key, const struct hs_blob_info *info, const struct hs_buf *sealed, size_t len)
+{
+	HS_BUF_AUTO out = HS_BUF_INIT;
+	return hs_blob_unseal(name, key, info, sealed->data, len, 1 << 20, &out, NULL);
+}
+
+static void test_a_small_blob_needs_no_file_and_is_one(void **state)
+{
+	struct folder *f = *state;
+	HS_KEY_AUTO key = hs_key_copy(key_bytes);
+	HS_KEY_AUTO other = hs_key_copy(other_bytes);
+	const size_t lengths[] = {0, 1, 20000, HS_BLOB_CHUNK};
+	uint8_t *data = noise(HS_BLOB_CHUNK + 1);
+	struct hs_blob_info info, changed;
+	struct hs_err err = HS_ERR_INIT;
+	for (size_t i = 0; i < HS_ARRAY_LEN(lengths); i++) {
+		HS_BUF_AUTO sealed = HS_BUF_INIT;
+		HS_BUF_AUTO plain = HS_BUF_INIT;
+		HS_BUF_AUTO from_file = HS_BUF_INIT;
+		size_t n = lengths[i];
+		assert_int_equal(hs_blob_seal("blb_a", key, 3, data, n, &sealed, &info, &err), 0);
+		assert_int_equal(info.length, n);
+		assert_int_equal(hs_blob_unseal("blb_a", key, &info, sealed.data, sealed.len, n, &plain, &err), 0);
+		assert_int_equal(plain.len, n);
+		assert_memory_equal(plain.data ? plain.data : data, data, n);
+		assert_int_equal(folder_write(f, "blb_a", sealed.data, sealed.len), 0); /* the same bytes as a file */
+		assert_int_equal(hs_blob_get(f->fd, "blb_a", key, &info, n, &from_file, &err), 0);
+		assert_int_equal(from_file.len, n);
+		if (n)
+			assert_int_equal(hs_blob_unseal("blb_a", key, &info, sealed.data, sealed.len, n - 1, &plain, &err), -EFBIG);
+		assert_int_equal(try_unseal("blb_a", other, &info, &sealed, sealed.len), -EBADMSG);
+		assert_int_equal(try_unseal("blb_b", key, &info, &sealed, sealed.len), -EBADMSG);
+		for (size_t cut = 0; cut < sealed.len; cut += cut < 64 ? 1 : 997)
+			assert_int_equal(try_unseal("blb_a", key, &info, &sealed, cut), -EBADMSG);
+		for (size_t at = 0; at < sealed.len; at += at < 64 ? 1 : 997) {
+			sealed.data[at] ^= 0x10;
+			int rc = try_unseal("blb_a", key, &info, &sealed, sealed.len);
+			assert_true(rc == -EBADMSG || rc == -ENOTSUP);
+			sealed.data[at] ^= 0x10;
+		}
+		changed = info, changed.length++;
+		assert_true(try_unseal("blb_a", key, &changed, &sealed, sealed.len) < 0);
+		changed = info, changed.hash[0] ^= 1;
+		assert_int_equal(try_unseal("blb_a", key, &changed, &sealed, sealed.len), -EBADMSG);
+	}
+	HS_BUF_AUTO none = HS_BUF_INIT;
+	assert_int_equal(hs_blob_seal("blb_a", key, 3, data, HS_BLOB_CHUNK + 1, &none, &info, &err), -EINVAL);
+	assert_int_equal(hs_blob_seal("../a", key, 3, data, 1, &none, &info, &err), -EINVAL);
+	free(data);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
@@ -150,6 +201,7 @@ int main(void)
 		T(test_every_length_round_trips_in_ranges),
 		T(test_changes_swaps_and_cuts_are_told),
 		T(test_abandoned_blobs_and_bad_names_leave_nothing),
+		T(test_a_small_blob_needs_no_file_and_is_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,6 +184,8 @@ static inline struct hs_grant *fixture_grant(struct fixture *f, const char *user
 	return g;
 }
 
+#define FIXTURE_SEALED "sealed bytes"
+
 struct fixture_put {
 	const char *title, *text;
 	uint32_t class_id;
@@ -192,6 +194,7 @@ struct fixture_put {
 	const char *source;
 	int64_t expires;
 	bool ahead; /* make the words before */
+	bool file;  /* the blob's bytes lie in a file; else beside its row: FIXTURE_SEALED */
 };
 
 /* Within a transaction that the caller has begun. */
@@ -206,7 +209,7 @@ static inline int fixture_try_put(struct fixture *f, const struct fixture_put *p
 	struct hs_put put = {.document = p->document, .class_id = p->class_id, .title = p->title ? p->title : "", .sender = "snd_x",
 			     .source = p->source ? p->source : "", .submission = "", .expires = p->expires, .now_ms = T0,
 			     .text_hash = hash, .canonical = &blob.id, .read = &d, .chunks = chunks};
-	int rc = hs_store_blob_add(f->store, &blob, err);
+	int rc = hs_store_blob_add(f->store, &blob, p->file ? NULL : FIXTURE_SEALED, sizeof FIXTURE_SEALED, err);
 
 	for (size_t at = 0; at < d.len && put.n_chunks < HS_ARRAY_LEN(chunks);) {
 		size_t end = p->chunk && d.len - at > p->chunk ? at + p->chunk : d.len;

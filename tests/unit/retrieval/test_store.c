@@ -80,6 +80,7 @@ static void test_a_new_version_replaces_and_the_old_one_stays_readable(void **st
 	struct fixture_put p = {.title = "規程", .text = "旧版はタクシーを認める。"};
 	struct hs_id document, first, second;
 	struct hs_version_row row;
+	HS_BUF_AUTO bytes = HS_BUF_INIT;
 	struct hs_grant *g;
 
 	SKIP_WITHOUT_DICTIONARY(f);
@@ -89,6 +90,7 @@ static void test_a_new_version_replaces_and_the_old_one_stays_readable(void **st
 	must(hs_store_commit(f->store, err));
 	p.text = "新版は自転車を認める。";
 	p.document = &document;
+	p.file = true;
 	must(hs_store_begin(f->store, err));
 	must(fixture_try_put(f, &p, &document, &second, err));
 	must(hs_store_commit(f->store, err));
@@ -101,7 +103,13 @@ static void test_a_new_version_replaces_and_the_old_one_stays_readable(void **st
 	g = fixture_grant(f, "suzuki", T0);
 	must(hs_store_version(f->reader, g, HS_RIGHT_ASK, T0, first.s, &row, err));
 	assert_false(row.present);
+	assert_true(row.canonical.inside);
+	must(hs_store_blob_bytes(f->reader, &row.canonical.id, &bytes, err));
+	assert_int_equal(bytes.len, sizeof FIXTURE_SEALED);
+	assert_memory_equal(bytes.data, FIXTURE_SEALED, bytes.len);
 	must(hs_store_version(f->reader, g, HS_RIGHT_DOWNLOAD, T0, document.s, &row, err));
+	assert_false(row.canonical.inside);
+	assert_int_equal(hs_store_blob_bytes(f->reader, &row.canonical.id, &bytes, NULL), -ENOENT);
 	assert_true(row.present);
 	assert_string_equal(row.version.s, second.s);
 	assert_int_equal(row.canonical.wrapped_len, 40);
@@ -178,6 +186,7 @@ static void test_replaced_versions_go_when_their_time_is_over(void **state)
 	struct forgotten forgotten = {0};
 	struct hs_id document, first, second;
 	struct hs_version_row row;
+	HS_BUF_AUTO bytes = HS_BUF_INIT;
 	struct hs_grant *g;
 
 	SKIP_WITHOUT_DICTIONARY(f);
@@ -191,8 +200,10 @@ static void test_replaced_versions_go_when_their_time_is_over(void **state)
 	g = fixture_grant(f, "suzuki", T0);
 	must(hs_store_purge(f->store, T0, forget, &forgotten, err)); /* replaced at T0: kept */
 	must(hs_store_version(f->reader, g, HS_RIGHT_ASK, T0, first.s, &row, err));
+	must(hs_store_blob_bytes(f->reader, &row.canonical.id, &bytes, err));
 	must(hs_store_purge(f->store, T0 + 1, forget, &forgotten, err));
 	assert_int_equal(forgotten.n, 1);
+	assert_int_equal(hs_store_blob_bytes(f->reader, &row.canonical.id, &bytes, NULL), -ENOENT);
 	assert_int_equal(hs_store_version(f->reader, g, HS_RIGHT_ASK, T0, first.s, &row, NULL), -ENOENT);
 	must(hs_store_version(f->reader, g, HS_RIGHT_ASK, T0, second.s, &row, err));
 	hs_grant_destroy(g);
