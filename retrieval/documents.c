@@ -259,44 +259,194 @@ static int enter_chunk(struct hs_store *s, struct placing *at, const struct hs_p
 	return rc < 0 ? hs_fail_errno(err, rc, "index.passage", "a passage") : 0;
 }
 
+/* A passage's postings, FTS5 entry and rows, at an ordinal; its lengths come back in placed. */
+struct writing {
+	struct hs_store *store;
+	const struct hs_put *put;
+	const char *title;
+	int64_t document, version; /* 0, as long as it is staged */
+	bool dead;
+	struct hs_buf head, text;
+};
+
+static int write_passage(struct writing *w, size_t i, struct hs_placed *placed, struct hs_err *err)
+{
+	const struct hs_chunk *c = &w->put->chunks[i];
+	struct hs_store *s = w->store;
+	int rc = chunk_head(w->title, c->context, &w->head);
+
+	placed->tokens = hs_words_of(w->put->words, i);
+	w->text.len = 0;
+	if (rc == 0)
+		rc = hs_buf_append(&w->text, w->put->read->text + c->start, c->end - c->start);
+	if (rc == 0 && (!(placed->head = hs_buf_cstr(&w->head)) || !(placed->text = hs_buf_cstr(&w->text))))
+		rc = -ENOMEM;
+	if (rc < 0)
+		return rc;
+	placed->head_len = w->head.len;
+	placed->text_len = w->text.len;
+	rc = hs_store_index_chunk(s, placed, err);
+	if (rc == 0)
+		rc = hs_execute(&s->statements, err, "INSERT INTO chunks(ordinal, document, version, idx, start, end, page, words, bigrams, dead)"
+				" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", "iiiiiiiiii", (int64_t)placed->ordinal, w->document,
+				w->version, (int64_t)i, (int64_t)c->start, (int64_t)c->end, (int64_t)c->page,
+				(int64_t)placed->length[0], (int64_t)placed->length[1], (int64_t)w->dead);
+	return rc < 0 ? rc
+		      : hs_execute(&s->statements, err, "INSERT INTO chunk_texts(ordinal, head, context, text) VALUES(?1, ?2, ?3, ?4)",
+				   "ittt", (int64_t)placed->ordinal, placed->head, c->context, placed->text);
+}
+
+static void finish_writing(struct writing *w)
+{
+	hs_buf_wipe(&w->head);
+	hs_buf_wipe(&w->text);
+}
+
+/* --- by steps --- */
+
+#define STAGE_SEGMENT 4096 /* passages whose postings are kept until they are written as one segment */
+
+struct hs_stage {
+	const struct hs_put *put;
+	struct writing writing;
+	uint32_t *ordinals;
+	uint32_t (*lengths)[HS_FIELDS];
+	size_t done;
+	struct hs_postings_builder *builder; /* of the steps since the last segment */
+	uint64_t builder_chunks;
+	char title[HS_STORE_TITLE_MAX + 1];
+};
+
+int hs_stage_create(struct hs_store *s, const struct hs_put *put, struct hs_stage **ret)
+{
+	struct hs_stage *g = calloc(1, sizeof(*g));
+
+	hs_assert(!s->stage);
+	if (!g)
+		return -ENOMEM;
+	g->put = put;
+	cut_title(put->title, g->title);
+	g->writing = (struct writing){.store = s, .put = put, .title = g->title, .dead = true, .head = HS_BUF_INIT, .text = HS_BUF_INIT};
+	g->ordinals = malloc((put->n_chunks + 1) * sizeof(*g->ordinals));
+	g->lengths = malloc((put->n_chunks + 1) * sizeof(*g->lengths));
+	g->builder = hs_postings_builder_create();
+	s->stage = g;
+	if (!g->ordinals || !g->lengths || !g->builder) {
+		hs_stage_destroy(g);
+		return -ENOMEM;
+	}
+	*ret = g;
+	return 0;
+}
+
+void hs_stage_destroy(struct hs_stage *g)
+{
+	if (!g)
+		return;
+	g->writing.store->stage = NULL;
+	hs_postings_builder_destroy(g->builder);
+	finish_writing(&g->writing);
+	free(g->lengths);
+	free(g->ordinals);
+	free(g);
+}
+
+size_t hs_store_staged(const struct hs_store *s, const uint32_t **ret)
+{
+	*ret = s->stage ? s->stage->ordinals : NULL;
+	return s->stage ? s->stage->done : 0;
+}
+
+/* The transaction's builder is the stage's as long as a step runs: postings go on where the step before ended. */
+static void swap_builders(struct hs_stage *g)
+{
+	struct hs_store *s = g->writing.store;
+	struct hs_postings_builder *builder = s->builder;
+	uint64_t chunks = s->builder_chunks;
+
+	s->builder = g->builder;
+	s->builder_chunks = g->builder_chunks;
+	g->builder = builder;
+	g->builder_chunks = chunks;
+}
+
+static int stage_passages(struct hs_stage *g, struct hs_err *err)
+{
+	struct hs_store *s = g->writing.store;
+	size_t until = HS_MIN(g->done + HS_STAGE_STEP, g->put->n_chunks);
+	int rc = 0;
+
+	for (; rc == 0 && g->done < until; g->done += rc == 0) {
+		struct hs_placed placed = {.ordinal = g->ordinals[g->done]};
+
+		rc = write_passage(&g->writing, g->done, &placed, err);
+		memcpy(g->lengths[g->done], placed.length, sizeof(placed.length));
+		s->work_dirty++;
+	}
+	if (rc == 0 && (g->done == g->put->n_chunks || s->builder_chunks >= STAGE_SEGMENT))
+		rc = hs_store_flush(s, err); /* the builder is empty then */
+	return rc;
+}
+
+int hs_stage_step(struct hs_stage *g, bool *ret_more, struct hs_err *err)
+{
+	struct hs_store *s = g->writing.store;
+	int rc = hs_store_check_open(s, err);
+
+	if (rc == 0 && g->done == 0)
+		rc = check(g->put, err);
+	if (rc == 0 && g->done == 0)
+		rc = hs_store_allocate(s, g->put->class_id, (uint32_t)g->put->n_chunks, g->ordinals, err);
+	if (rc < 0)
+		return rc;
+	swap_builders(g);
+	rc = stage_passages(g, err);
+	swap_builders(g);
+	if (rc == 0)
+		*ret_more = g->done < g->put->n_chunks;
+	return rc;
+}
+
+/* What was staged becomes a document's. */
+static int take_staged(struct hs_store *s, const struct hs_stage *g, struct placing *at, struct hs_err *err)
+{
+	int rc = 0;
+
+	at->head = g->ordinals[0];
+	for (size_t i = 0; rc == 0 && i < g->done; i++) {
+		struct hs_placed placed = {.ordinal = g->ordinals[i]};
+
+		memcpy(placed.length, g->lengths[i], sizeof(placed.length));
+		rc = enter_chunk(s, at, &placed, err);
+		if (rc == 0)
+			rc = hs_execute(&s->statements, err, "UPDATE chunks SET document = ?2, version = ?3, dead = 0 WHERE ordinal = ?1", "iii",
+					(int64_t)placed.ordinal, at->document, at->version);
+		s->work_dirty--;
+	}
+	return rc;
+}
+
 static int put_chunks(struct hs_store *s, const struct hs_put *p, const char *title, const struct row *row, struct hs_err *err)
 {
-	HS_BUF_AUTO head = HS_BUF_INIT;
-	HS_BUF_AUTO text = HS_BUF_INIT;
 	struct placing at = {.document = row->id, .version = row->version, .class_id = p->class_id, .expires = p->expires};
+
+	if (p->stage)
+		return take_staged(s, p->stage, &at, err);
+
+	struct writing w = {.store = s, .put = p, .title = title, .document = row->id, .version = row->version};
 	uint32_t *ordinals = malloc(p->n_chunks * sizeof(*ordinals));
 	int rc = ordinals ? hs_store_allocate(s, p->class_id, (uint32_t)p->n_chunks, ordinals, err) : -ENOMEM;
 
 	if (rc == 0)
 		at.head = ordinals[0];
 	for (size_t i = 0; rc == 0 && i < p->n_chunks; i++) {
-		const struct hs_chunk *c = &p->chunks[i];
-		struct hs_placed placed = {.ordinal = ordinals[i], .tokens = hs_words_of(p->words, i)};
+		struct hs_placed placed = {.ordinal = ordinals[i]};
 
-		rc = chunk_head(title, c->context, &head);
-		text.len = 0;
-		if (rc == 0)
-			rc = hs_buf_append(&text, p->read->text + c->start, c->end - c->start);
-		if (rc == 0 && (!(placed.head = hs_buf_cstr(&head)) || !(placed.text = hs_buf_cstr(&text))))
-			rc = -ENOMEM;
-		if (rc < 0)
-			break;
-		placed.head_len = head.len;
-		placed.text_len = text.len;
-		rc = hs_store_index_chunk(s, &placed, err);
+		rc = write_passage(&w, i, &placed, err);
 		if (rc == 0)
 			rc = enter_chunk(s, &at, &placed, err);
-		if (rc == 0)
-			rc = hs_execute(&s->statements, err, "INSERT INTO chunks(ordinal, document, version, idx, start, end, page, words, bigrams)"
-					" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", "iiiiiiiii", (int64_t)placed.ordinal, row->id,
-					row->version, (int64_t)i, (int64_t)c->start, (int64_t)c->end, (int64_t)c->page,
-					(int64_t)placed.length[0], (int64_t)placed.length[1]);
-		if (rc == 0)
-			rc = hs_execute(&s->statements, err, "INSERT INTO chunk_texts(ordinal, head, context, text) VALUES(?1, ?2, ?3, ?4)",
-					"ittt", (int64_t)placed.ordinal, placed.head, c->context, placed.text);
 	}
-	hs_buf_wipe(&head);
-	hs_buf_wipe(&text);
+	finish_writing(&w);
 	free(ordinals);
 	return rc;
 }
@@ -310,6 +460,7 @@ int hs_store_put(struct hs_store *s, const struct hs_put *p, struct hs_id *ret_d
 	int rc = hs_store_check_open(s, err);
 
 	hs_assert(!p->words || p->words->n == p->n_chunks);
+	hs_assert(!p->stage || (p->stage == s->stage && p->stage->done == p->n_chunks));
 	if (rc == 0)
 		rc = check(p, err);
 	if (rc < 0)

@@ -39,6 +39,8 @@ struct hs_store {
 	uint8_t model_hash_before[HS_STORE_HASH_LEN];
 	int changes_before; /* sqlite3_total_changes */
 
+	struct hs_stage *stage; /* or NULL */
+
 	uint64_t commit_seq;
 	int64_t generation;
 	int64_t model;                        /* vector_models.id; 0: none */
@@ -69,6 +71,9 @@ int hs_store_allocate(struct hs_store *s, uint32_t class_id, uint32_t n, uint32_
 int hs_store_flush(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_merge(struct hs_store *s, uint64_t max_bytes, bool *ret_merged, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_rewrite_dead(struct hs_store *s, uint32_t max_segments, bool *ret_any, struct hs_err *err) HS_MUST_CHECK;
+
+/* documents.c: the ordinals whose passages were staged; in merging they count as alive. 0: none. */
+size_t hs_store_staged(const struct hs_store *s, const uint32_t **ret);
 
 /* A passage's tokens. The head's are of an earlier passage where both have the same head. */
 struct hs_passage_tokens {

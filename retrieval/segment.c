@@ -52,15 +52,21 @@ int hs_store_flush(struct hs_store *s, struct hs_err *err)
 	return add_segment(s, segment, err);
 }
 
-static uint64_t *alive_bits(const struct hs_index *x, size_t *ret_words)
+/* What is in the index or is to be: (n_extents, HS_EXTENT_WORDS). */
+static uint64_t *alive_bits(const struct hs_store *s, size_t *ret_words)
 {
+	const struct hs_index *x = s->work;
 	uint64_t *bits = calloc(x->n_extents + 1ul, HS_EXTENT_WORDS * sizeof(*bits));
+	const uint32_t *staged;
+	size_t n_staged = hs_store_staged(s, &staged);
 
 	if (!bits)
 		return NULL;
 	for (uint32_t i = 0; i < x->n_extents; i++)
 		if (x->extents[i])
 			memcpy(bits + (size_t)i * HS_EXTENT_WORDS, x->extents[i]->alive, sizeof(x->extents[i]->alive));
+	for (size_t i = 0; i < n_staged; i++)
+		bits[staged[i] / 64] |= 1ull << (staged[i] % 64);
 	*ret_words = (size_t)x->n_extents * HS_EXTENT_WORDS;
 	return bits;
 }
@@ -75,7 +81,7 @@ static int merge_parts(struct hs_store *s, const struct hs_segment *const *parts
 {
 	struct hs_segment *merged = NULL;
 	size_t words = 0;
-	uint64_t *alive = alive_bits(s->work, &words);
+	uint64_t *alive = alive_bits(s, &words);
 	int64_t ids[PARTS_MAX];
 	int rc = alive ? hs_segment_merge(parts, n, alive, words, &merged) : -ENOMEM;
 
@@ -121,36 +127,41 @@ int hs_store_merge(struct hs_store *s, uint64_t max_bytes, bool *ret_merged, str
 	return 0;
 }
 
-static bool holds_dead(const struct hs_index *x, const struct hs_segment *segment)
+static bool holds_dead(const uint64_t *alive, size_t n_words, const struct hs_segment *segment)
 {
 	for (int field = 0; field < HS_FIELDS; field++) {
 		const struct hs_field_postings *f = &segment->field[field];
 
 		for (uint32_t g = 0; g < f->n_groups; g++)
-			for (uint32_t p = f->group_start[g]; p < f->group_start[g + 1]; p++)
-				if (!hs_index_alive(x, f->group_extent[g] * HS_EXTENT_ORDINALS + f->low[p]))
+			for (uint32_t p = f->group_start[g]; p < f->group_start[g + 1]; p++) {
+				uint32_t ordinal = f->group_extent[g] * HS_EXTENT_ORDINALS + f->low[p];
+
+				if (ordinal / 64 >= n_words || !(alive[ordinal / 64] >> (ordinal % 64) & 1))
 					return true;
+			}
 	}
 	return false;
 }
 
 int hs_store_rewrite_dead(struct hs_store *s, uint32_t max_segments, bool *ret_any, struct hs_err *err)
 {
+	size_t words = 0;
+	uint64_t *alive = alive_bits(s, &words);
+	int rc = alive ? 0 : -ENOMEM;
+
 	*ret_any = false;
 	/* Rewriting appends: the segments that were there before stand first, and drop out one by one. */
-	for (uint32_t left = s->work->n_segments, i = 0; left > 0 && max_segments > 0; left--) {
+	for (uint32_t left = s->work->n_segments, i = 0; rc == 0 && left > 0 && max_segments > 0; left--) {
 		const struct hs_segment *part = s->work->segments[i];
-		int rc;
 
-		if (!holds_dead(s->work, part)) {
+		if (!holds_dead(alive, words, part)) {
 			i++;
 			continue;
 		}
 		rc = merge_parts(s, &part, 1, part->level, err);
-		if (rc < 0)
-			return rc;
-		*ret_any = true;
+		*ret_any = *ret_any || rc == 0;
 		max_segments--;
 	}
-	return 0;
+	free(alive);
+	return rc;
 }

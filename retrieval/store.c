@@ -65,6 +65,7 @@ void hs_store_close(struct hs_store *s)
 {
 	if (!s)
 		return;
+	hs_assert(!s->stage);
 	hs_store_rollback(s);
 	hs_statements_finish(&s->statements);
 	if (s->db)

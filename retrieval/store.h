@@ -102,6 +102,7 @@ struct hs_put {
 	const struct hs_chunk *chunks;
 	size_t n_chunks;
 	const struct hs_words *words; /* of exactly this title, text and these chunks; NULL: made here */
+	const struct hs_stage *stage; /* that wrote the passages, all of them, of exactly these; NULL: written here */
 };
 
 /*
@@ -112,6 +113,21 @@ struct hs_words;
 int hs_words_create(struct hs_tagger *t, const char *title, const struct hs_document *read, const struct hs_chunk *chunks,
 		    size_t n_chunks, struct hs_words **ret) HS_MUST_CHECK;
 void hs_words_destroy(struct hs_words *w); /* takes NULL */
+
+/*
+ * A long document is indexed by steps, so that others write in between: each step's passages are written as dead ones, which
+ * nothing shows, and hs_store_put with the stage makes them the document's in the last transaction, which is short. What a stage
+ * wrote and was never put goes with the next purge, also after a crash. One stage a store at a time; put, whose parts stay the
+ * caller's, must outlive it. A stage whose step failed, or was not committed, is to be destroyed.
+ */
+#define HS_STAGE_STEP 512 /* passages: some 150 ms */
+
+struct hs_stage;
+int hs_stage_create(struct hs_store *s, const struct hs_put *put, struct hs_stage **ret) HS_MUST_CHECK;
+void hs_stage_destroy(struct hs_stage *g); /* on the writer's thread; takes NULL */
+
+/* The next HS_STAGE_STEP passages, in the open transaction, which the caller commits. */
+int hs_stage_step(struct hs_stage *g, bool *ret_more, struct hs_err *err) HS_MUST_CHECK;
 
 /* Index a version: chunks, postings, FTS5, rows; the version before is taken out of the indexes and kept for reading. */
 int hs_store_put(struct hs_store *s, const struct hs_put *put, struct hs_id *ret_document, struct hs_id *ret_version,
@@ -137,9 +153,9 @@ int hs_store_by_source(struct hs_store *s, const char *sender, const char *sourc
 int hs_store_maintain(struct hs_store *s, int64_t now_ms, bool *ret_more, struct hs_err *err) HS_MUST_CHECK;
 
 /*
- * Remove what deleted documents left: rows, chunks, words in postings and FTS5, vectors, blob rows; versions that
- * were replaced before `keep_since`; then empty the log. forget (or NULL) is told each blob whose row is gone, after the
- * commit, to unlink its file.
+ * Remove what deleted documents left: rows, chunks, words in postings and FTS5, vectors, blob rows; versions that were replaced
+ * before `keep_since`; then empty the log. Nothing while a document is staged. forget (or NULL) is told each blob whose row is
+ * gone, after the commit, to unlink its file.
  */
 int hs_store_purge(struct hs_store *s, int64_t keep_since, void (*forget)(void *ctx, const char *blob_id), void *ctx,
 		   struct hs_err *err) HS_MUST_CHECK;

@@ -356,9 +356,9 @@ int hs_store_purge(struct hs_store *s, int64_t keep_since, void (*forget)(void *
 {
 	struct blobs blobs = {0};
 	bool rewritten;
-	int rc = hs_store_begin(s, err);
+	int rc = s->stage ? 0 : hs_store_begin(s, err); /* what is staged is dead, and is not to go */
 
-	if (rc < 0)
+	if (s->stage || rc < 0)
 		return rc;
 	rc = purge_chunks(s, err);
 	if (rc == 0)

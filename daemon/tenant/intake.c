@@ -36,6 +36,8 @@
 #define BESIDE_MAX (1u << 20)  /* bytes of a submission that goes beside others; a larger one goes alone */
 #define WORDS_TEXT_MAX (1u << 20) /* bytes of a text whose words are made before the writer's turn: they take memory */
 
+#define LONG (2 * HS_STAGE_STEP) /* passages; a document of more is indexed by steps, and whoever else writes comes in between */
+
 enum state { IDLE, BEGINNING, BEGUN, EXTRACTING, PREPARING, READY, FINISHING };
 
 struct lane { /* one submission in work */
@@ -58,6 +60,12 @@ struct lane { /* one submission in work */
 	struct hs_chunks chunks;
 	struct hs_words *words;
 	struct hs_id filed, blobs[2]; /* public id; the files that were written */
+	/* the writer's */
+	struct hs_put put;
+	char title[HS_STORE_TITLE_MAX + 1];
+	uint8_t text_hash[HS_STORE_HASH_LEN];
+	struct hs_stage *stage; /* of a long document */
+	bool staged, goes_on;   /* all its steps were made; its turn comes again */
 };
 
 struct hs_intake {
@@ -365,18 +373,30 @@ static const char *choose_title(struct lane *l, const struct hs_document *d, cha
 	return out;
 }
 
+/* What is to be put, but for what the last transaction adds. */
+static int describe(struct lane *l)
+{
+	const struct hs_document *d = &l->document;
+	uint32_t class_id;
+	int rc = hs_class_intern(hs_store_db(l->tenant->store), l->manifest.collection, l->manifest.level, l->manifest.access_list,
+				 &class_id, &l->err);
+	if (rc < 0)
+		return rc;
+	(void)crypto_generichash(l->text_hash, sizeof l->text_hash, (const uint8_t *)d->text, d->len, NULL, 0); /* lengths are right */
+	l->put = (struct hs_put){.class_id = class_id, .title = choose_title(l, d, l->title, sizeof l->title), .sender = l->row.by,
+				 .source = l->manifest.source, .submission = l->manifest.submission.s,
+				 .expires = l->manifest.document_expires, .content_mac = l->manifest.content_mac,
+				 .text_hash = l->text_hash, .read = d, .chunks = l->chunks.items, .n_chunks = l->chunks.count,
+				 .words = l->words};
+	return 0;
+}
+
 /* l->blobs: the files that were written, for the caller to remove where the transaction does not stand. */
 static int put_document(struct lane *l)
 {
-	const struct hs_document *d = &l->document;
 	struct hs_store *s = l->tenant->store;
-	sqlite3 *db = hs_store_db(s);
 	struct hs_id version, existing;
-	uint8_t text_hash[HS_STORE_HASH_LEN];
-	char title[HS_STORE_TITLE_MAX + 1];
-	uint32_t class_id;
-	(void)crypto_generichash(text_hash, sizeof text_hash, (const uint8_t *)d->text, d->len, NULL, 0); /* lengths are right */
-	int rc = hs_class_intern(db, l->manifest.collection, l->manifest.level, l->manifest.access_list, &class_id, &l->err);
+	int rc = l->stage ? 0 : describe(l);
 	if (rc == 0)
 		rc = put_blob(l, l->extracted.data, l->extracted.len, &l->blobs[0]);
 	if (rc == 0)
@@ -384,14 +404,12 @@ static int put_document(struct lane *l)
 	if (rc < 0)
 		return rc;
 	bool known = hs_store_by_source(s, l->row.by, l->manifest.source, &existing, NULL) == 0;
-	const struct hs_put put = {.document = known ? &existing : NULL, .class_id = class_id,
-				   .title = choose_title(l, d, title, sizeof title), .sender = l->row.by, .source = l->manifest.source,
-				   .submission = l->manifest.submission.s, .expires = l->manifest.document_expires,
-				   .now_ms = hs_tenant_now(l->tenant), .content_mac = l->manifest.content_mac, .text_hash = text_hash,
-				   .canonical = &l->blobs[0], .original = &l->blobs[1], .read = d, .chunks = l->chunks.items,
-				   .n_chunks = l->chunks.count,
-				   .words = l->words};
-	return hs_store_put(s, &put, &l->filed, &version, &l->err);
+	l->put.document = known ? &existing : NULL;
+	l->put.now_ms = hs_tenant_now(l->tenant);
+	l->put.canonical = &l->blobs[0];
+	l->put.original = &l->blobs[1];
+	l->put.stage = l->stage;
+	return hs_store_put(s, &l->put, &l->filed, &version, &l->err);
 }
 
 /*
@@ -508,21 +526,70 @@ static void finish_alone(struct lane *l)
 	}
 }
 
+/* Where it fails, what was staged is never put, and goes with the next purge. */
+static int step(struct lane *l)
+{
+	struct hs_store *s = l->tenant->store;
+	bool more = false;
+	int rc = l->stage ? 0 : hs_tenant_room(l->tenant, room_for(l), &l->err);
+	if (rc == 0)
+		rc = hs_store_begin(s, &l->err);
+	if (rc < 0)
+		return rc;
+	if (!l->stage)
+		rc = describe(l);
+	if (rc == 0 && !l->stage)
+		rc = hs_stage_create(s, &l->put, &l->stage);
+	if (rc == 0)
+		rc = hs_stage_step(l->stage, &more, &l->err);
+	if (rc == 0)
+		rc = hs_store_commit(s, &l->err);
+	else
+		hs_store_rollback(s);
+	l->staged = !more;
+	return rc;
+}
+
+static bool is_long(const struct lane *l)
+{
+	return l->rc == 0 && l->chunks.count > LONG;
+}
+
+/* One step, or its end. Of several that are long, one after the other. */
+static void go_on(struct lane *l)
+{
+	bool steps = !l->staged;
+	if (steps)
+		l->rc = step(l);
+	l->goes_on = l->rc == 0 && steps; /* the end is a turn of its own */
+	if (l->goes_on)
+		return;
+	finish_alone(l);
+	hs_stage_destroy(l->stage);
+	l->stage = NULL;
+}
+
 static void run_finish(struct hs_job *job, void *context)
 {
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, finish_job);
-	struct lane *good[LANES];
+	struct lane *good[LANES], *lengthy = NULL;
 	size_t n = 0;
 	for (size_t k = 0; k < i->n_ending; k++) {
-		if (i->ending[k]->rc == 0)
-			good[n++] = i->ending[k];
+		struct lane *l = i->ending[k];
+		l->goes_on = is_long(l);
+		if (l->goes_on && (!lengthy || l->stage))
+			lengthy = l;
+		else if (l->rc == 0 && !l->goes_on)
+			good[n++] = l;
 	}
 	struct hs_err err = HS_ERR_INIT;
 	bool stand = n > 1 && index_together(good, n, &err) == 0; /* where they do not, each one tells for itself */
 	for (size_t k = 0; k < i->n_ending; k++) {
-		if (!stand || i->ending[k]->rc < 0)
+		if (!i->ending[k]->goes_on && (!stand || i->ending[k]->rc < 0))
 			finish_alone(i->ending[k]);
 	}
+	if (lengthy)
+		go_on(lengthy);
 }
 
 /* --- words for what failed --- */
@@ -579,9 +646,10 @@ static void forget_submission(struct lane *l)
 	memset(&l->payload, 0, sizeof l->payload);
 	memset(l->blobs, 0, sizeof l->blobs);
 	memset(&l->filed, 0, sizeof l->filed);
+	memset(&l->put, 0, sizeof l->put);
 	l->err = HS_ERR_INIT;
 	l->rc = 0;
-	l->taken = l->ended = l->refused = false;
+	l->taken = l->ended = l->refused = l->staged = l->goes_on = false;
 	l->state = IDLE;
 }
 
@@ -603,8 +671,11 @@ static bool in_work(const struct hs_intake *i)
 	return false;
 }
 
+static void finish_some(struct hs_intake *i);
+
 static void on_retry(uv_timer_t *timer)
 {
+	finish_some(timer->data);
 	next(timer->data);
 }
 
@@ -631,8 +702,6 @@ static void rest(struct hs_intake *i)
 		(void)uv_timer_start(&i->retry, on_retry, RETRY_MS, 0); /* cannot fail with a callback */
 }
 
-static void finish_some(struct hs_intake *i);
-
 static void finished(struct hs_job *job)
 {
 	struct hs_intake *i = HS_CONTAINER_OF(job, struct hs_intake, finish_job);
@@ -640,6 +709,10 @@ static void finished(struct hs_job *job)
 	i->finishing = false;
 	for (size_t k = 0; k < i->n_ending; k++) {
 		struct lane *l = i->ending[k];
+		if (l->goes_on) {
+			l->state = READY;
+			continue;
+		}
 		if (l->rc < 0) { /* even the failure could not be written. Its object may be an extractor's words: not for a log */
 			hs_log("intake: the end of %s could not be written: %s", l->row.id.s, strerror(-l->rc));
 			lost = i->stranded = true;
@@ -674,10 +747,8 @@ static void finish_some(struct hs_intake *i)
 	if (hs_worker_push(i->tenant->writer, &i->finish_job) == 0)
 		return;
 	i->finishing = false;
-	i->stranded = true;
 	for (size_t k = 0; k < i->n_ending; k++)
-		forget_submission(i->ending[k]);
-	free_lanes(i);
+		i->ending[k]->state = READY;
 	try_later(i);
 }
 
@@ -758,6 +829,7 @@ static void begun(struct hs_job *job)
 	}
 	i->err = HS_ERR_INIT;
 	extract_some(i);
+	finish_some(i); /* what found no place with the writer */
 	free_lanes(i);
 	if (later)
 		try_later(i);
@@ -873,6 +945,10 @@ void hs_intake_destroy(struct hs_intake *i)
 {
 	if (!i)
 		return;
+	for (size_t k = 0; k < LANES; k++) { /* before the store goes; the writer has ended */
+		hs_stage_destroy(i->lanes[k].stage);
+		i->lanes[k].stage = NULL;
+	}
 	uv_close((uv_handle_t *)&i->kick_signal, on_closed);
 	uv_close((uv_handle_t *)&i->retry, on_closed);
 }
