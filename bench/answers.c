@@ -305,7 +305,7 @@ static void write_one(const struct hs_served_model *g, struct asked *a)
 	uint64_t read = hs_monotonic_ms() - begin;
 	for (; n < ANSWER_TOKENS; n++) {
 		struct hs_sampler greedy = {0};
-		hs_tok_id id = hs_sample(&greedy, logits, n_vocab);
+		hs_tok_id id = hs_sample(&greedy, logits, n_vocab, NULL);
 		if (id < 0 || hs_shown_token(&shown, &g->chat, t, id))
 			break;
 		double p = logprob(logits, n_vocab, id);

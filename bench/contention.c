@@ -49,7 +49,7 @@ static int decode(const char *path, unsigned threads, double *ret, struct hs_err
 		rc = hs_sequence_forward(s, ids, PROMPT, NULL, NULL, &logits);
 	uint64_t begin = hs_monotonic_us();
 	for (uint32_t i = 0; i < TOKENS && rc == 0; i++) {
-		hs_tok_id id = hs_sample(&greedy, logits, hs_model_info(m)->n_vocab);
+		hs_tok_id id = hs_sample(&greedy, logits, hs_model_info(m)->n_vocab, NULL);
 		rc = hs_sequence_forward(s, &id, 1, NULL, NULL, &logits);
 	}
 	*ret = TOKENS * 1e6 / (double)(hs_monotonic_us() - begin);

@@ -25,7 +25,7 @@ static int run(struct hs_sequence *s, uint32_t n_prompt, uint32_t n_decode, uint
 	if (n_decode)
 		begin = hs_monotonic_us();
 	for (uint32_t i = 0; i < n_decode && rc == 0; i++) {
-		hs_tok_id id = hs_sample(&greedy, logits, n_vocab);
+		hs_tok_id id = hs_sample(&greedy, logits, n_vocab, NULL);
 		rc = hs_sequence_forward(s, &id, 1, NULL, NULL, &logits);
 	}
 	*ret = (n_decode ? n_decode : n_prompt) * 1e6 / (double)(hs_monotonic_us() - begin);

@@ -97,7 +97,7 @@ static int answer(struct hs_model *m, const struct hs_tok_ids *prompt, bool draf
 		rc = hs_decoding_init(&d, s, prompt->ids, n_prompt, ANSWER_TOKENS, logits, drafts);
 	uint64_t begin = hs_monotonic_us();
 	while (rc == 0) {
-		hs_tok_id id = hs_sample(&greedy, hs_decoding_logits(&d), hs_model_info(m)->n_vocab);
+		hs_tok_id id = hs_sample(&greedy, hs_decoding_logits(&d), hs_model_info(m)->n_vocab, NULL);
 		ret->ids[ret->n++] = id;
 		bool stands = hs_decoding_choose(&d, id);
 		if (ret->n == ANSWER_TOKENS || id == hs_tok_eos(hs_model_tokenizer(m)))

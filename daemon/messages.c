@@ -278,7 +278,8 @@ int hs_put_generate(struct hs_buf *b, const struct hs_msg_generate *v)
 	hs_assert(v->n_segments <= HS_MSG_SEGMENTS_MAX);
 	bool failed = hs_put_u32(b, v->max_tokens) || hs_put_u32(b, v->prompt_budget) || hs_put_f32(b, v->temperature) ||
 		      hs_put_f32(b, v->top_p) || hs_put_u32(b, v->top_k) || hs_put_u64(b, v->seed) ||
-		      hs_buf_append(b, v->cache_key, sizeof v->cache_key) || hs_put_u32(b, v->n_segments);
+		      hs_buf_append(b, v->cache_key, sizeof v->cache_key) || hs_put_u8(b, (uint8_t)v->form) || put_slice(b, v->schema) ||
+		      hs_put_u32(b, v->n_segments);
 	for (uint32_t i = 0; i < v->n_segments && !failed; i++) {
 		const struct hs_segment *s = &v->segments[i];
 		failed = hs_put_u8(b, (uint8_t)s->role) || hs_put_u8(b, (uint8_t)s->kind) || hs_put_u8(b, (uint8_t)s->scope) ||
@@ -297,6 +298,8 @@ int hs_get_generate(const void *data, size_t len, struct hs_msg_generate *ret)
 	ret->top_k = hs_wire_u32(&w);
 	ret->seed = hs_wire_u64(&w);
 	(void)take_raw(&w, ret->cache_key, sizeof ret->cache_key); /* a failure is sticky */
+	ret->form = take_enum(&w, HS_FORM_FREE, HS_FORM_SCHEMA);
+	ret->schema = take_slice(&w, HS_MSG_SCHEMA_MAX);
 	ret->n_segments = take_count(&w, HS_MSG_SEGMENTS_MAX);
 	for (uint32_t i = 0; i < ret->n_segments; i++) {
 		struct hs_segment *s = &ret->segments[i];

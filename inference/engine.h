@@ -101,7 +101,8 @@ struct hs_sampler {
 	uint32_t top_k;
 	uint64_t rng; /* the seed; advances */
 };
-hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab);
+/* allowed: a bit an id, of at least one; NULL: all. */
+hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab, const uint32_t *allowed);
 
 /*
  * Embedding: texts (already carrying their "query: " or "passage: " prefix) to L2-normalised vectors, packed without padding.

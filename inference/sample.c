@@ -10,12 +10,20 @@ struct candidate {
 	hs_tok_id id;
 };
 
-static hs_tok_id greatest(const float *logits, uint32_t n)
+static bool may(const uint32_t *allowed, uint32_t id)
+{
+	return !allowed || allowed[id / 32] >> id % 32 & 1;
+}
+
+static hs_tok_id greatest(const float *logits, uint32_t n, const uint32_t *allowed)
 {
 	uint32_t best = 0;
-	for (uint32_t i = 1; i < n; i++)
-		if (logits[i] > logits[best] ||
-		    isnan(logits[best])) /* the first of equals; never a NaN where there is a number */
+	while (best + 1 < n && !may(allowed, best))
+		best++;
+	for (uint32_t i = best + 1; i < n; i++)
+		if (may(allowed, i) &&
+		    (logits[i] > logits[best] ||
+		     isnan(logits[best]))) /* the first of equals; never a NaN where there is a number */
 			best = i;
 	return (hs_tok_id)best;
 }
@@ -53,12 +61,12 @@ static void sink(struct candidate *heap, uint32_t n, uint32_t at)
 }
 
 /* The best `most` candidates in order; returns how many. */
-static uint32_t take_best(const float *logits, uint32_t n_vocab, struct candidate *best, uint32_t most)
+static uint32_t take_best(const float *logits, uint32_t n_vocab, const uint32_t *allowed, struct candidate *best, uint32_t most)
 {
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < n_vocab; i++) {
 		struct candidate c = {.logit = logits[i], .id = (hs_tok_id)i};
-		if (isnan(c.logit))
+		if (isnan(c.logit) || !may(allowed, i))
 			continue;
 		if (n < most) {
 			best[n++] = c;
@@ -82,16 +90,16 @@ static uint32_t take_best(const float *logits, uint32_t n_vocab, struct candidat
 	return n;
 }
 
-hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab)
+hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab, const uint32_t *allowed)
 {
 	struct candidate best[CANDIDATES_MAX];
 	double weights[CANDIDATES_MAX], total = 0, kept = 0;
 	if (!(s->temperature > 0))
-		return greatest(logits, n_vocab);
+		return greatest(logits, n_vocab, allowed);
 	uint32_t most = s->top_k && s->top_k < CANDIDATES_MAX ? s->top_k : CANDIDATES_MAX;
-	uint32_t n = take_best(logits, n_vocab, best, most);
+	uint32_t n = take_best(logits, n_vocab, allowed, best, most);
 	if (n == 0 || !isfinite(best[0].logit))
-		return greatest(logits, n_vocab);
+		return greatest(logits, n_vocab, allowed);
 	for (uint32_t i = 0; i < n; i++)
 		total += weights[i] = exp(((double)best[i].logit - (double)best[0].logit) / (double)s->temperature);
 	double enough = s->top_p > 0 && s->top_p < 1 ? s->top_p * total : total;

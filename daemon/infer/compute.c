@@ -103,6 +103,8 @@ static void on_async(uv_async_t *async)
 static void end_job(struct hs_compute *c, struct hs_infer_job *job, int rc)
 {
 	hs_decoding_finish(&job->decoding);
+	hs_mask_destroy(job->mask);
+	job->mask = NULL;
 	hs_sequence_destroy(job->sequence);
 	job->sequence = NULL;
 	job->done.prompt_tokens = (uint32_t)job->prompt.count;
@@ -231,6 +233,11 @@ static int begin_decoding(struct hs_compute *c, struct hs_infer_job *job, const 
 	struct hs_model *m = c->models->generator.model;
 	int rc =
 	    hs_decoding_init(&job->decoding, job->sequence, job->prompt.ids, job->prompt.count, job->max_tokens, logits, true);
+	if (rc == 0 && job->grammar) {
+		const struct hs_served_model *served = &c->models->generator;
+		rc = hs_mask_create(served->masks, job->grammar, served->chat.ends, served->chat.n_ends, &job->mask);
+		job->grammar = NULL;
+	}
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&c->prefix_lock);
@@ -313,18 +320,26 @@ static bool choose(struct hs_compute *c, struct hs_infer_job *job, struct hs_buf
 	const struct hs_tokenizer *tok = hs_model_tokenizer(m->model);
 	uint32_t n_vocab = hs_model_info(m->model)->n_vocab;
 	const float *logits = hs_decoding_logits(&job->decoding);
-	hs_tok_id id = hs_sample(&job->sampler, logits, n_vocab);
-	*rc = spell(job, &m->chat, tok, id, text);
-	bool end = hs_shown_token(&job->shown, &m->chat, tok, id);
+	const uint32_t *allowed = job->mask ? hs_mask_bits(job->mask) : NULL;
+	uint32_t n_ids = job->mask ? HS_MIN(n_vocab, (uint32_t)hs_tokenizer_vocab(tok)) : n_vocab;
+	if (job->mask && !allowed) { /* a vocabulary that cannot spell it, or no memory */
+		*rc = -EILSEQ;
+		return true;
+	}
+	hs_tok_id id = hs_sample(&job->sampler, logits, n_ids, allowed);
+	*rc = job->mask && !hs_mask_take(job->mask, id) ? -EILSEQ : 0;
+	if (*rc == 0)
+		*rc = spell(job, &m->chat, tok, id, text);
+	bool end = hs_shown_token(&job->shown, &m->chat, tok, id), over = job->mask && hs_mask_is_over(job->mask);
 	if (!end) {
 		float logprob = logprob_of(logits, n_vocab, id);
 		job->done.least_logprob = job->n_decoded ? fminf(job->done.least_logprob, logprob) : logprob;
 		job->logprob_sum += logprob;
 		job->n_decoded++;
 	}
-	bool last = end || job->n_decoded >= job->max_tokens;
+	bool last = end || over || job->n_decoded >= job->max_tokens;
 	if (*rc == 0 && last) {
-		job->done.reason = end ? HS_DONE_END : HS_DONE_LENGTH;
+		job->done.reason = end || over ? HS_DONE_END : HS_DONE_LENGTH;
 		*rc = spell(job, &m->chat, tok, HS_TOK_NONE, text);
 	}
 	job->chosen = !last && !hs_decoding_choose(&job->decoding, id);
@@ -537,5 +552,6 @@ void hs_infer_job_destroy(struct hs_infer_job *job)
 	free(job->offsets);
 	free(job->vectors);
 	hs_tok_ids_finish(&job->prompt);
+	hs_grammar_destroy(job->grammar);
 	free(job);
 }

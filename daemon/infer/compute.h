@@ -46,6 +46,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	struct hs_fit_scopes scopes; /* of the prompt's beginning */
 	uint8_t cache_key[HS_PREFIX_KEY_LEN];
 	struct hs_sampler sampler;
+	struct hs_grammar *grammar; /* what the answer may be; NULL: anything. The mask takes it. */
 	uint32_t max_tokens;
 	uint64_t compute_us_max; /* then it ends with -ETIME; 0: no limit */
 	struct hs_shown shown;
@@ -59,6 +60,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	uint32_t n_done;
 	struct hs_sequence *sequence;
 	struct hs_decoding decoding;
+	struct hs_mask *mask; /* NULL: everything may come */
 	bool chosen;      /* the next pass takes in what was chosen */
 	bool began_again; /* the device was lost under it */
 	struct hs_detok detok;

@@ -70,6 +70,8 @@ static int read_manners(struct hs_served_model *m, const char *path, bool encode
 	} else {
 		(void)hs_gguf_get_str(g, "tokenizer.chat_template", &template); /* "" where there is none */
 		rc = hs_chat_init(&m->chat, hs_model_tokenizer(m->model), template.s, template.len, adds_bos(g), err);
+		if (rc == 0 && (rc = hs_mask_vocab_create(hs_model_tokenizer(m->model), &m->masks)) < 0)
+			rc = hs_fail_errno(err, rc, "model.load", m->id);
 	}
 	hs_gguf_close(g);
 	return rc;
@@ -122,7 +124,9 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 		rc = hs_fail_errno(err, rc, "model.measure", file);
 	if (rc < 0) {
 		hs_chat_finish(&m->chat);
+		hs_mask_vocab_destroy(m->masks);
 		hs_model_destroy(m->model);
+		m->masks = NULL;
 		m->model = NULL;
 	}
 	return rc;
@@ -131,6 +135,7 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 void hs_models_finish(struct hs_models *m)
 {
 	hs_chat_finish(&m->generator.chat);
+	hs_mask_vocab_destroy(m->generator.masks);
 	hs_model_destroy(m->generator.model);
 	hs_model_destroy(m->embedder.model);
 	*m = (struct hs_models){0};

@@ -5,12 +5,14 @@
 #include "daemon/infer/fit.h"
 #include "daemon/messages.h"
 #include "inference/engine.h"
+#include "inference/grammar/mask.h"
 
 struct hs_served_model {
 	struct hs_model *model;                    /* NULL: absent */
 	char id[HS_MSG_NAME_MAX + 1];              /* the file's name without .gguf */
 	uint8_t hash[32];                          /* SHA-256 of the file */
 	float prefill_rate;                        /* tokens a second, measured once at the start */
+	struct hs_mask_vocab *masks;               /* of a generator */
 	struct hs_chat chat;                       /* of a generator */
 	char query_prefix[32], passage_prefix[32]; /* of an embedder */
 };

@@ -317,6 +317,28 @@ static int check_limits(struct client *k, struct hs_err *err)
 	return rc;
 }
 
+/* What the answer may be. A model that thinks aside first cannot be held to JSON from its first word. */
+static int make_grammar(const struct hs_served_model *m, const struct hs_msg_generate *ask, const struct hs_msg_kept *kept,
+			struct hs_infer_job *job, struct hs_err *err)
+{
+	uint32_t ids[HS_MSG_SEGMENTS_MAX], n = 0;
+	if (ask->form == HS_FORM_FREE)
+		return 0;
+	if (ask->form == HS_FORM_CITES) {
+		for (uint32_t i = 0; i < ask->n_segments; i++) {
+			if (kept->kept[i] && ask->segments[i].kind == HS_SEGMENT_DATA && ask->segments[i].scope == HS_CACHE_USER) {
+				ids[n] = n + 1;
+				n++;
+			}
+		}
+		return hs_grammar_citations(ids, n, &job->grammar);
+	}
+	if (m->chat.channels || job->shown.thinks)
+		return hs_fail(err, ENOTSUP, "model.json", HS_N_("This model thinks before it answers and cannot be held to JSON."), "%s", m->id);
+	return ask->form == HS_FORM_OBJECT ? hs_grammar_object(true, &job->grammar)
+					   : hs_grammar_schema(ask->schema.s, ask->schema.len, &job->grammar, err);
+}
+
 static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct hs_infer_job *job, struct hs_msg_kept *kept,
 		   struct hs_err *err)
 {
@@ -347,6 +369,8 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	kept->prompt_tokens = (uint32_t)job->prompt.count;
 	job->sampler =
 	    (struct hs_sampler){.temperature = ask->temperature, .top_p = ask->top_p, .top_k = ask->top_k, .rng = ask->seed};
+	if (rc == 0)
+		rc = make_grammar(m, ask, kept, job, err);
 	job->sched.class = HS_SCHED_PREFILL;
 	job->compute_us_max = k->limits.of[HS_LIMIT_GENERATION_SECONDS] * 1000000;
 	return rc;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <jansson.h>
 #include <sodium.h>
 
 #include "text/sentence.h"
@@ -176,6 +177,7 @@ void hs_answer_finish(struct hs_answer *a)
 	a->check = NULL;
 	hs_buf_wipe(&a->offered);
 	hs_buf_wipe(&a->released);
+	hs_buf_wipe(&a->leaves);
 }
 
 void hs_answer_passages(const struct hs_answer *a, struct hs_prompt_passage *out)
@@ -242,8 +244,66 @@ int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence)
 	return 0;
 }
 
+static bool add_text(struct hs_answer *a, const char *text, size_t n)
+{
+	size_t at = 0;
+	struct hs_sentence s;
+	while (hs_sentence_next(text, n, &at, &s)) {
+		uint32_t begin = (uint32_t)a->leaves.len;
+		if (a->n_parts == HS_ANSWER_PARTS_MAX || hs_buf_append(&a->leaves, text + s.start, s.end - s.start) < 0)
+			return false;
+		a->parts[a->n_parts++] = (struct hs_answer_span){begin, (uint32_t)a->leaves.len};
+	}
+	return true;
+}
+
+/* What says nothing (null, no text) needs no support; what cannot be checked as a sentence is not let through. */
+static bool add_texts(struct hs_answer *a, const json_t *value)
+{
+	const char *name;
+	json_t *below;
+	bool good = true;
+	if (json_is_string(value))
+		return add_text(a, json_string_value(value), json_string_length(value));
+	for (size_t i = 0; i < json_array_size(value) && good; i++)
+		good = add_texts(a, json_array_get(value, i));
+	json_object_foreach((json_t *)value, name, below)
+		good = good && add_texts(a, below);
+	return good && (json_is_null(value) || json_is_array(value) || json_is_object(value));
+}
+
+static void parse_json(struct hs_answer *a)
+{
+	json_t *root = json_loadb((const char *)a->offered.data, a->offered.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+	a->parts = hs_arena_calloc(a->arena, HS_ANSWER_PARTS_MAX, sizeof *a->parts);
+	a->leaves.limit = HS_ANSWER_TEXT_MAX;
+	a->parsed = true;
+	a->withheld = !root || !a->parts || !add_texts(a, root);
+	json_decref(root);
+}
+
+/* The sentence under judgement. */
+static const char *sentence_of(const struct hs_answer *a, size_t *ret_len)
+{
+	*ret_len = a->sentence_end - a->sentence_start;
+	return (const char *)(a->json ? a->leaves.data : a->offered.data) + a->sentence_start;
+}
+
+static bool next_part(struct hs_answer *a)
+{
+	if (!a->parsed)
+		parse_json(a);
+	if (a->withheld || a->next_part == a->n_parts)
+		return false;
+	a->sentence_start = a->parts[a->next_part].at;
+	a->sentence_end = a->parts[a->next_part++].to;
+	return true;
+}
+
 bool hs_answer_next(struct hs_answer *a, bool last)
 {
+	if (a->json)
+		return last && next_part(a);
 	if (a->next_quote < a->n_quotes)
 		return true;
 	const char *text = (const char *)a->offered.data;
@@ -278,10 +338,11 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 		return 0;
 	}
 	struct hs_check_result result;
+	size_t len;
+	const char *sentence = sentence_of(a, &len);
 	int rc = a->check ? 0 : make_check(a, analyzer);
 	if (rc == 0)
-		rc = hs_check_sentence(a->check, (const char *)a->offered.data + a->sentence_start,
-				       a->sentence_end - a->sentence_start, &result);
+		rc = hs_check_sentence(a->check, sentence, len, &result);
 	if (rc < 0)
 		return rc;
 	ret->why = result.why;
@@ -301,13 +362,49 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 				   0};
 	rc = hs_evidence_held(a->results, texts, HS_ARRAY_LEN(texts), &ret->held);
 	/* What the documents say may still be no answer to what was asked. Sentences behind an answer only add to it. */
-	if (rc == 0 && a->n_citations == 0)
+	if (rc == 0 && a->n_citations == 0 && !a->json)
 		ret->supported = result.answers && hs_answers_question(a->odds, ret->held, ret->overlap);
+	return rc;
+}
+
+static struct hs_cited cited(const struct hs_answer *a, const struct hs_verdict *v)
+{
+	struct hs_cited c = a->evidence[v->evidence];
+	c.quote += v->start - c.start;
+	c.quote_len = v->end - v->start;
+	c.start = v->start;
+	c.end = v->end;
+	return c;
+}
+
+static void take_part(struct hs_answer *a, const struct hs_verdict *v)
+{
+	a->withheld = a->withheld || !v->supported || a->n_citations == HS_ANSWER_CITATIONS_MAX;
+	a->on_topic = a->on_topic || (v->answers && hs_answers_question(a->odds, v->held, v->overlap));
+	if (!a->withheld)
+		a->citations[a->n_citations++] = cited(a, v);
+}
+
+int hs_answer_end_json(struct hs_answer *a)
+{
+	if (a->withheld || !a->on_topic || a->n_citations == 0) {
+		a->n_citations = 0;
+		return 0;
+	}
+	int rc = hs_buf_append(&a->released, a->offered.data, a->offered.len);
+	if (rc == 0)
+		a->outcome = HS_OUTCOME_ANSWERED;
 	return rc;
 }
 
 int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text, const struct hs_cited **ret_citation)
 {
+	if (a->json) {
+		*ret_text = NULL;
+		*ret_citation = NULL;
+		take_part(a, v);
+		return 0;
+	}
 	const char *sentence;
 	size_t len;
 	bool quote = a->next_quote < a->n_quotes;
@@ -321,13 +418,8 @@ int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char *
 		len = a->sentence_end - a->sentence_start;
 	}
 	if (v->supported && a->n_citations < HS_ANSWER_CITATIONS_MAX) {
-		const struct hs_cited *e = &a->evidence[v->evidence];
 		struct hs_cited *c = &a->citations[a->n_citations];
-		*c = *e;
-		c->quote = e->quote + (v->start - e->start);
-		c->quote_len = v->end - v->start;
-		c->start = v->start;
-		c->end = v->end;
+		*c = cited(a, v);
 		size_t at = a->released.len;
 		int rc = hs_buf_printf(&a->released, "%s%.*s[%u]", at ? "\n" : "", (int)len, sentence, c->n);
 		if (rc < 0)

@@ -15,6 +15,7 @@
 
 #define HS_ANSWER_TEXT_MAX (64u * 1024u)
 #define HS_ANSWER_CITATIONS_MAX 64
+#define HS_ANSWER_PARTS_MAX 256 /* sentences of the texts of a JSON answer */
 #define HS_ANSWER_QUOTES_MAX 2 /* sentences that answer in the documents' own words */
 
 struct hs_answer {
@@ -45,6 +46,11 @@ struct hs_answer {
 	} quotes[HS_ANSWER_QUOTES_MAX];
 	size_t n_quotes, next_quote;
 	enum hs_outcome outcome;
+	/* An answer in JSON: judged when it is whole, its texts one by one, and released whole or not at all. */
+	bool json, parsed, withheld, on_topic; /* on_topic: one of its texts answers the question */
+	struct hs_buf leaves;                  /* its texts' sentences */
+	struct hs_answer_span *parts;          /* of them; (n_parts), in the arena */
+	size_t n_parts, next_part;
 };
 
 struct hs_verdict { /* of one sentence */
@@ -85,6 +91,9 @@ int hs_answer_check(struct hs_answer *a, struct hs_analyzer *analyzer, struct hs
 /* Act on the verdict. *ret_text: what is released, with its mark, or NULL; *ret_citation with it. Both live in the answer. */
 int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char **ret_text,
 		   const struct hs_cited **ret_citation) HS_MUST_CHECK;
+
+/* The JSON is whole, and no text of it is left to judge: it is released, or the answer is none. */
+int hs_answer_end_json(struct hs_answer *a) HS_MUST_CHECK;
 
 /* All that was released, terminated. */
 const char *hs_answer_text(const struct hs_answer *a);

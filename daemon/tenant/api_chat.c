@@ -136,7 +136,8 @@ static void finish_answer(struct chat *c)
 	struct hs_exchange *x = c->x;
 	const struct hs_answer *a = &c->answer;
 	count(&x->tenant->counts, c);
-	const struct hs_chat_head head = head_of(c);
+	struct hs_chat_head head = head_of(c);
+	head.refuses = a->json && a->outcome == HS_OUTCOME_NOT_FOUND;
 	const struct hs_chat_usage usage = {c->counts.prompt_tokens, c->counts.answer_tokens};
 	const char *reason = c->counts.reason == HS_DONE_LENGTH ? "length" : "stop";
 	int rc = 0;
@@ -347,6 +348,18 @@ static void sentence_checked(struct hs_exchange *x, int rc)
 		advance(c);
 }
 
+static int end_json(struct chat *c)
+{
+	struct hs_answer *a = &c->answer;
+	int rc = hs_answer_end_json(a);
+	if (rc == 0 && a->outcome == HS_OUTCOME_ANSWERED && c->request.stream) {
+		const struct hs_chat_head head = head_of(c);
+		rc = hs_chat_event_sentence(&c->out, &head, hs_answer_text(a), a->citations, a->n_citations);
+		flush_events(c, rc, false);
+	}
+	return rc;
+}
+
 /* Check the next sentence, or close when there is none and none will come. */
 static void advance(struct chat *c)
 {
@@ -364,7 +377,11 @@ static void advance(struct chat *c)
 		if (rc < 0)
 			fail(c, rc, &c->x->err);
 	} else if (c->generated) {
-		close_answer(c);
+		rc = c->answer.json ? end_json(c) : 0;
+		if (rc < 0)
+			fail(c, rc, NULL);
+		else
+			close_answer(c);
 	}
 }
 
@@ -389,6 +406,8 @@ static void on_done(void *ctx, int rc, const struct hs_msg_done *done, const str
 		if (*hs_limit_hint(told.code)) { /* only the code came over */
 			told.hint = hs_limit_hint(told.code);
 			hs_usage_refused(&c->x->tenant->usage, told.code);
+		} else if (strncmp(told.code, "grammar.", 8) == 0) {
+			told.hint = HS_N_("The schema uses what is not understood here. docs/api.md lists what is.");
 		}
 		fail(c, rc, &told);
 		return;
@@ -550,6 +569,12 @@ static void found(struct hs_retrieval *r, int rc)
 		fail(c, rc, NULL);
 		return;
 	}
+	c->answer.json = c->request.schema != NULL;
+	if (c->answer.json && !hs_infer_client_models(c->x->tenant->infer)->generates) {
+		rc = hs_fail(&c->x->err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "response_format");
+		fail(c, rc, &c->x->err);
+		return;
+	}
 	bool worth_asking = hs_answerable(&r->results, &r->evidence);
 	if (worth_asking && hs_infer_client_models(c->x->tenant->infer)->generates) {
 		rc = ask_model(c);
@@ -557,7 +582,7 @@ static void found(struct hs_retrieval *r, int rc)
 			fail(c, rc, NULL);
 		return;
 	}
-	c->answer.quotable = hs_answerable_by_quotes(&r->results, &r->evidence);
+	c->answer.quotable = !c->answer.json && hs_answerable_by_quotes(&r->results, &r->evidence);
 	record(c);
 }
 

@@ -94,7 +94,7 @@ int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, 
 			   const struct hs_cited *citations, size_t n)
 {
 	json_t *extension = n ? json_pack("{s:o}", "citations", cited_list(citations, n)) : NULL;
-	return append_event(out, chunk(head, json_pack("{s:s}", "content", text), NULL, extension));
+	return append_event(out, chunk(head, json_pack("{s:s}", head->refuses ? "refusal" : "content", text), NULL, extension));
 }
 
 int hs_chat_event_end(struct hs_buf *out, const struct hs_chat_head *head, enum hs_outcome outcome, const char *finish_reason,
@@ -131,9 +131,10 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 		  size_t n_citations, const struct hs_cited *evidence, size_t n_evidence, enum hs_outcome outcome,
 		  const char *finish_reason, const struct hs_chat_usage *usage)
 {
-	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s}, s:s}], s:o, s:{s:o, s:o, s:s, s:s*, s:s*}}", "id",
+	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s?, s:s*}, s:s}], s:o, s:{s:o, s:o, s:s, s:s*, s:s*}}", "id",
 					  head->id, "object", "chat.completion", "created", (json_int_t)(head->created_ms / 1000), "model",
-					  head->model, "choices", "index", 0, "message", "role", "assistant", "content", text,
+					  head->model, "choices", "index", 0, "message", "role", "assistant", "content",
+					  head->refuses ? NULL : text, "refusal", head->refuses ? text : NULL,
 					  "finish_reason", finish_reason, "usage", usage_json(usage), "hisho", "citations",
 					  cited_list(citations, n_citations), "evidence", cited_list(evidence, n_evidence),
 					  "outcome", hs_outcome_name(outcome), "conversation", head->conversation, "message",
@@ -154,6 +155,8 @@ unsigned hs_error_status(const struct hs_err *err)
 		if (strcmp(err->code, named[i].code) == 0)
 			return named[i].status;
 	}
+	if (strncmp(err->code, "grammar.", 8) == 0 || strcmp(err->code, "model.json") == 0) /* as hisho-infer found the schema */
+		return 400;
 	switch (err->num) {
 	case EINVAL: case EPROTO: case EILSEQ: case EBADMSG: return 400;
 	case EACCES: case EPERM: return 403;

@@ -12,6 +12,8 @@
 /* A question of fewer characters than this is read together with the one before it. */
 #define SHORT_QUESTION 8
 
+#define SCHEMA_DEPTH_MAX 16 /* as HS_GRAMMAR_DEPTH_MAX */
+
 static void free_text(char **text)
 {
 	if (*text)
@@ -26,6 +28,7 @@ void hs_chat_request_finish(struct hs_chat_request *r)
 	free_text(&r->search);
 	free_text(&r->style);
 	free_text(&r->model);
+	free_text(&r->schema);
 }
 
 static void decref(json_t **j)
@@ -97,6 +100,60 @@ static int take_extension(const json_t *v, struct hs_chat_request *r, struct hs_
 	return 0;
 }
 
+static int unchecked(struct hs_err *err, const char *what)
+{
+	return hs_fail(err, EINVAL, "request.response_format",
+		       HS_N_("A JSON answer has texts only, which are checked against the documents. Use a json_schema of strings."), "%s", what);
+}
+
+/*
+ * What the documents are asked for each text of the answer they cannot be asked for a bare number or a yes: such values are refused
+ * here, not let through unchecked. Names come from the schema, that is from the client. hisho-infer judges the rest of it.
+ */
+static int check_values(const json_t *schema, unsigned depth, struct hs_err *err)
+{
+	const char *type = json_string_value(json_object_get(schema, "type"));
+	const json_t *list = json_object_get(schema, "enum"), *one = json_object_get(schema, "const");
+	json_t *below;
+	const char *name;
+	if (type && (strcmp(type, "number") == 0 || strcmp(type, "integer") == 0 || strcmp(type, "boolean") == 0))
+		return unchecked(err, type);
+	if (one && !json_is_string(one) && !json_is_null(one))
+		return unchecked(err, "const");
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (!json_is_string(json_array_get(list, i)) && !json_is_null(json_array_get(list, i)))
+			return unchecked(err, "enum");
+	if (depth == SCHEMA_DEPTH_MAX)
+		return unchecked(err, "depth");
+	int rc = json_object_get(schema, "items") ? check_values(json_object_get(schema, "items"), depth + 1, err) : 0;
+	json_object_foreach(json_object_get(schema, "properties"), name, below) {
+		if (rc == 0)
+			rc = check_values(below, depth + 1, err);
+	}
+	return rc;
+}
+
+static int take_format(json_t *v, struct hs_chat_request *r, struct hs_err *err)
+{
+	const char *type = json_string_value(json_object_get(v, "type"));
+	if (json_is_null(v) || (type && strcmp(type, "text") == 0))
+		return 0;
+	if (type && strcmp(type, "json_object") == 0)
+		return unchecked(err, "json_object"); /* its names would be the model's own words */
+	const json_t *named = json_object_get(v, "json_schema"), *schema = json_object_get(named, "schema");
+	if (!type || strcmp(type, "json_schema") != 0)
+		return unsupported(err, "response_format");
+	if (!json_is_object(schema))
+		return unchecked(err, "json_schema");
+	int rc = check_values(schema, 0, err);
+	if (rc < 0)
+		return rc;
+	r->schema = json_dumps(schema, JSON_COMPACT);
+	if (r->schema && strlen(r->schema) > HS_SCHEMA_MAX)
+		return unchecked(err, "json_schema: more than 16 KiB");
+	return r->schema ? 0 : -ENOMEM;
+}
+
 static int take_parameter(const char *name, json_t *v, struct hs_chat_request *r, struct hs_err *err)
 {
 	double number;
@@ -155,10 +212,8 @@ static int take_parameter(const char *name, json_t *v, struct hs_chat_request *r
 		return is_number(v, 1) ? 0 : unsupported(err, name);
 	if (strcmp(name, "presence_penalty") == 0 || strcmp(name, "frequency_penalty") == 0)
 		return is_number(v, 0) ? 0 : unsupported(err, name);
-	if (strcmp(name, "response_format") == 0) {
-		const char *type = json_string_value(json_object_get(v, "type"));
-		return json_is_null(v) || (type && strcmp(type, "text") == 0) ? 0 : unsupported(err, name);
-	}
+	if (strcmp(name, "response_format") == 0)
+		return take_format(v, r, err);
 	if (strcmp(name, "user") == 0 || strcmp(name, "messages") == 0)
 		return 0; /* "user" names the client's own user: our principal comes from the credential */
 	return json_is_null(v) ? 0 : unsupported(err, name);
@@ -274,6 +329,8 @@ int hs_chat_request_parse(const void *json, size_t len, struct hs_chat_request *
 		if (rc < 0)
 			break;
 	}
+	if (rc == 0 && r.schema && *r.conversation.s) /* a conversation keeps sentences, each under its own citation */
+		rc = unsupported(err, "response_format in a conversation");
 	if (rc == 0)
 		rc = take_messages(json_object_get(root, "messages"), &r, err);
 	if (rc == 0 && !r.model) {

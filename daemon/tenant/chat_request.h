@@ -3,6 +3,7 @@
  *
  * The last user turn is the question; the user turn before it joins the search where the question is short or refers
  * back. A client's system text is an untrusted style hint. What Hisho cannot honour is refused by name, never ignored.
+ * A JSON answer needs a schema whose values are texts: each is checked as a sentence of an answer is (docs/api.md).
  * {"hisho": {"conversation": "new" or an id of ours}} keeps question and answer; without it nothing is kept.
  */
 #ifndef HISHO_DAEMON_TENANT_CHAT_REQUEST_H
@@ -18,6 +19,7 @@
 #define HS_CHAT_BODY_MAX (1024u * 1024u)
 #define HS_QUESTION_MAX 8192        /* bytes */
 #define HS_STYLE_MAX 2048           /* bytes */
+#define HS_SCHEMA_MAX 16384         /* bytes */
 #define HS_CHAT_MESSAGES_MAX 256
 #define HS_ANSWER_TOKENS_MAX 1024
 #define HS_ANSWER_TOKENS_DEFAULT 256
@@ -33,6 +35,7 @@ struct hs_chat_request { /* owns its strings; hs_chat_request_finish wipes and f
 	uint32_t max_tokens;
 	float temperature, top_p;
 	uint64_t seed;
+	char *schema; /* the answer is JSON of it; NULL: text */
 };
 
 /* 0, -EINVAL with err ("request.json", "request.unsupported_parameter", "request.messages", ...), -ENOMEM. */

@@ -7,6 +7,9 @@ static const char instructions[] =
 	"あなたは社内文書にもとづいて質問に答える秘書です。必ず資料に書かれていることだけを使い、資料の言葉のまま、"
 	"日本語の短い一文で答えてください。資料に答えがないときは「資料には記載がありません」とだけ答えてください。";
 
+static const char in_json[] =
+	"\n答えは次のスキーマのJSONで書き、値には資料の文をそのまま使ってください。資料にない値はnullか空にしてください。スキーマ: ";
+
 /* Segments before the first passage. */
 #define BEFORE_PASSAGES 2
 
@@ -36,7 +39,9 @@ int hs_prompt_build(struct hs_arena *arena, const struct hs_chat_request *reques
 		    uint32_t n, struct hs_msg_generate *ret)
 {
 	hs_assert(n <= HS_PROMPT_PASSAGES_MAX);
-	*ret = (struct hs_msg_generate){.max_tokens = request->max_tokens, .temperature = request->temperature,
+	*ret = (struct hs_msg_generate){.form = request->schema ? HS_FORM_SCHEMA : HS_FORM_CITES,
+					.schema = slice(request->schema ? request->schema : ""),
+					.max_tokens = request->max_tokens, .temperature = request->temperature,
 					.top_p = request->top_p, .seed = request->seed};
 	struct hs_segment *s = ret->segments;
 	*s++ = (struct hs_segment){HS_SEGMENT_SYSTEM, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, slice(instructions)};
@@ -50,6 +55,10 @@ int hs_prompt_build(struct hs_arena *arena, const struct hs_chat_request *reques
 	if (*request->style) {
 		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_NONE, 200, slice("\n文体の希望: ")};
 		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_NONE, 200, slice(request->style)};
+	}
+	if (request->schema) {
+		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_NONE, 100, slice(in_json)};
+		*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_NONE, 100, slice(request->schema)};
 	}
 	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_NONE, 0, slice("\n質問: ")};
 	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_NONE, 0, slice(request->question)};

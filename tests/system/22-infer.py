@@ -51,7 +51,7 @@ def pair():
 
 
 def generate(segments, budget):
-    head = struct.pack("<IIffIQ", 48, budget, 0.0, 1.0, 0, 1) + bytes(32) + struct.pack("<I", len(segments))
+    head = struct.pack("<IIffIQ", 48, budget, 0.0, 1.0, 0, 1) + bytes(32) + b"\0" + text(b"") + struct.pack("<I", len(segments))
     return head + b"".join(struct.pack("<BBBB", *s[:4]) + text(s[4].encode()) for s in segments)
 
 

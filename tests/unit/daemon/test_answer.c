@@ -249,6 +249,57 @@ static void test_what_is_said_but_answers_nothing_is_not_released(void **state)
 	end(&f);
 }
 
+/* The whole of it is released, or nothing is. */
+static void judge_json(struct fixture *f, const char *json)
+{
+	const struct hs_cited *c;
+	begin(f);
+	f->answer.json = true;
+	assert_int_equal(hs_answer_push(&f->answer, json, strlen(json)), 0);
+	assert_false(hs_answer_next(&f->answer, false)); /* it is not whole */
+	while (hs_answer_next(&f->answer, true)) {
+		struct hs_verdict v;
+		const char *released;
+		assert_int_equal(hs_answer_check(&f->answer, analyzer, &v), 0);
+		assert_int_equal(hs_answer_take(&f->answer, &v, &released, &c), 0);
+		assert_null(released);
+	}
+	assert_int_equal(hs_answer_end_json(&f->answer), 0);
+}
+
+static void test_json_is_released_whole_or_not_at_all(void **state)
+{
+	static const char *const good[] = {
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。\",\"他\":null,\"注\":\"\"}",
+	    "{\"a\":[\"宿泊料の上限は12,500円とする。領収書は7日以内に提出する。\"]}",
+	};
+	static const char *const bad[] = {
+	    "{\"上限\":\"宿泊料の上限は15,000円とする。\"}",					 /* another number */
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。\",\"他\":\"日当は9,000円を支給する。\"}", /* one of two */
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。日当は9,000円を支給する。\"}",	 /* the second sentence */
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。\",\"月\":3}",			 /* what no document can be asked for */
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。\",\"可\":true}",
+	    "{\"上限\":\"宿泊料の上限は12,500円とする。\"",				 /* cut off */
+	    "{\"上限\":null}",								 /* says nothing */
+	    "",
+	};
+	struct fixture f;
+	for (size_t i = 0; i < HS_ARRAY_LEN(good); i++) {
+		judge_json(&f, good[i]);
+		if (f.answer.outcome != HS_OUTCOME_ANSWERED)
+			fail_msg("%s was withheld", good[i]);
+		assert_string_equal(hs_answer_text(&f.answer), good[i]);
+		assert_int_equal(f.answer.n_citations, 1 + i);
+		end(&f);
+	}
+	for (size_t i = 0; i < HS_ARRAY_LEN(bad); i++) {
+		judge_json(&f, bad[i]);
+		if (f.answer.outcome != HS_OUTCOME_NOT_FOUND || *hs_answer_text(&f.answer) || f.answer.n_citations)
+			fail_msg("%s was released", bad[i]);
+		end(&f);
+	}
+}
+
 int main(void)
 {
 	if (access(DICT, R_OK) != 0) {
@@ -268,6 +319,7 @@ int main(void)
 		cmocka_unit_test(test_a_header_that_lost_its_empty_first_cell_names_the_others),
 		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
 		cmocka_unit_test(test_budget_follows_the_prefill_rate),
+		cmocka_unit_test(test_json_is_released_whole_or_not_at_all),
 		cmocka_unit_test(test_what_is_said_but_answers_nothing_is_not_released),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

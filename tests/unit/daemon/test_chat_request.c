@@ -105,6 +105,34 @@ static void test_bad_bodies(void **state)
 	assert_refused(large, "request.too_long", "user");
 }
 
+#define FORMAT(format) "{\"messages\":[{\"role\":\"user\",\"content\":\"日当は\"}],\"response_format\":" format "}"
+#define SCHEMA(schema) FORMAT("{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"a\",\"strict\":true,\"schema\":" schema "}}")
+
+static void test_json_of_what_can_be_checked(void **state)
+{
+	static const char json[] = SCHEMA("{\"type\":\"object\",\"properties\":{\"日当\":{\"type\":\"string\"},"
+					  "\"他\":{\"type\":\"array\",\"items\":{\"enum\":[\"a\",null]}}}}");
+	struct hs_chat_request r;
+	assert_int_equal(hs_chat_request_parse(json, strlen(json), &r, NULL), 0);
+	assert_non_null(strstr(r.schema, "日当"));
+	hs_chat_request_finish(&r);
+	assert_int_equal(hs_chat_request_parse(FORMAT("{\"type\":\"text\"}"), strlen(FORMAT("{\"type\":\"text\"}")), &r, NULL), 0);
+	assert_null(r.schema);
+	hs_chat_request_finish(&r);
+	static const char code[] = "request.response_format";
+	assert_refused(FORMAT("{\"type\":\"json_object\"}"), code, "json_object");
+	assert_refused(FORMAT("{\"type\":\"json_schema\"}"), code, "json_schema");
+	assert_refused(FORMAT("{\"type\":\"xml\"}"), "request.unsupported_parameter", "response_format");
+	assert_refused(SCHEMA("{\"type\":\"integer\"}"), code, "integer");
+	assert_refused(SCHEMA("{\"type\":\"array\",\"items\":{\"type\":\"boolean\"}}"), code, "boolean");
+	assert_refused(SCHEMA("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"number\"}}}"), code, "number");
+	assert_refused(SCHEMA("{\"enum\":[\"a\",1]}"), code, "enum");
+	assert_refused(SCHEMA("{\"const\":true}"), code, "const");
+	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"日当は\"}],\"hisho\":{\"conversation\":\"new\"},\"response_format\":"
+		       "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"string\"}}}}",
+		       "request.unsupported_parameter", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +140,7 @@ int main(void)
 		cmocka_unit_test(test_short_questions_take_the_turn_before),
 		cmocka_unit_test(test_a_conversation_is_named_or_nothing_is_kept),
 		cmocka_unit_test(test_what_cannot_be_honoured_is_named),
+		cmocka_unit_test(test_json_of_what_can_be_checked),
 		cmocka_unit_test(test_bad_bodies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

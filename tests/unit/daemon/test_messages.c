@@ -105,13 +105,16 @@ static void test_generate_and_replies(void **state)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	static struct hs_msg_generate ask, got;
-	ask = (struct hs_msg_generate){.max_tokens = 128, .temperature = 0.5f, .top_p = 1, .seed = 9, .n_segments = 2};
+	ask = (struct hs_msg_generate){.max_tokens = 128, .temperature = 0.5f, .top_p = 1, .seed = 9, .n_segments = 2,
+				       .form = HS_FORM_SCHEMA, .schema = SLICE("{}")};
 	ask.segments[0] = (struct hs_segment){HS_SEGMENT_SYSTEM, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, SLICE("答えて")};
 	ask.segments[1] = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_DATA, HS_CACHE_USER, 3, SLICE("<|im_end|>")};
 	assert_int_equal(hs_put_generate(&b, &ask), 0);
 	CHECK_BOUNDS(b, hs_get_generate, &got);
 	assert_int_equal(got.n_segments, 2);
 	assert_int_equal(got.segments[1].priority, 3);
+	assert_int_equal(got.form, HS_FORM_SCHEMA);
+	assert_slice(got.schema, "{}");
 	assert_slice(got.segments[1].text, "<|im_end|>");
 
 	HS_BUF_AUTO c = HS_BUF_INIT;

@@ -41,13 +41,16 @@ struct answer {
 	struct hs_sampler sampler;
 	hs_tok_id ids[N_ANSWER];
 	uint32_t n;
+	bool masked; /* a grammar allows some ids only, others at each step */
 };
+
+static bool masks; /* of the answers that begin */
 
 static void begin(struct answer *a, int which, float temperature, bool drafts)
 {
 	hs_tok_id prompt[N_PROMPT];
 	const float *logits;
-	*a = (struct answer){.sampler = {.temperature = temperature, .top_p = 1, .rng = 7 + (uint64_t)which}};
+	*a = (struct answer){.masked = masks && which % 2 == 0, .sampler = {.temperature = temperature, .top_p = 1, .rng = 7 + (uint64_t)which}};
 	for (uint32_t i = 0; i < N_PROMPT; i++) /* it repeats itself: there is something to look up */
 		prompt[i] = (hs_tok_id)((i % 7) * 5 + (uint32_t)which) % 37;
 	assert_int_equal(hs_sequence_create(model, N_PROMPT + N_ANSWER, &a->sequence), 0);
@@ -59,7 +62,10 @@ static void begin(struct answer *a, int which, float temperature, bool drafts)
 static bool choose(struct answer *a)
 {
 	while (a->n < N_ANSWER) {
-		hs_tok_id id = hs_sample(&a->sampler, hs_decoding_logits(&a->d), 37);
+		uint32_t allowed[2] = {0x5a5a3c3cu << a->n % 3, 0x15};
+		hs_tok_id id = hs_sample(&a->sampler, hs_decoding_logits(&a->d), 37, a->masked ? allowed : NULL);
+		if (a->masked)
+			assert_true(allowed[id / 32] >> id % 32 & 1);
 		a->ids[a->n++] = id;
 		if (!hs_decoding_choose(&a->d, id))
 			return a->n < N_ANSWER;
@@ -140,11 +146,26 @@ static void test_neighbours_change_nothing(void **state)
 	}
 }
 
+static void test_masked_drafts_change_nothing(void **state)
+{
+	masks = true;
+	for (int which = 0; which < 6; which++) {
+		struct answer plain, drafted;
+		answer_alone(&plain, which, which % 3 ? 0.8f : 0, false);
+		answer_alone(&drafted, which, which % 3 ? 0.8f : 0, true);
+		assert_memory_equal(plain.ids, drafted.ids, sizeof plain.ids);
+		end(&plain);
+		end(&drafted);
+	}
+	test_neighbours_change_nothing(state);
+	masks = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_drafts_change_nothing),
-	    cmocka_unit_test(test_neighbours_change_nothing),
+	    cmocka_unit_test(test_neighbours_change_nothing), cmocka_unit_test(test_masked_drafts_change_nothing),
 	};
 	return cmocka_run_group_tests(tests, load_model, free_model);
 }

@@ -380,7 +380,7 @@ static void check_continuation(struct hs_model *m, const struct golden *g, unsig
 		logits = step.logits[0];
 	}
 	for (size_t i = 0; i < g->n; i++) {
-		hs_tok_id theirs = (hs_tok_id)g->ids[i], ours = hs_sample(&greedy, logits, hs_model_info(m)->n_vocab);
+		hs_tok_id theirs = (hs_tok_id)g->ids[i], ours = hs_sample(&greedy, logits, hs_model_info(m)->n_vocab, NULL);
 		if (g->leads[i] > NEAR) {
 			assert_int_equal(ours, theirs);
 			(*n_firm)++;

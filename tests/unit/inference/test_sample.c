@@ -8,11 +8,11 @@ static void test_greedy_takes_the_first_of_the_greatest(void **state)
 {
 	static const float v[] = {1, 3, 3, -2}, nan_first[] = {NAN, -5, NAN, -4}, all_nan[] = {NAN, NAN};
 	struct hs_sampler s = {0};
-	assert_int_equal(hs_sample(&s, v, 4), 1);
-	assert_int_equal(hs_sample(&s, nan_first, 4), 3);
-	assert_int_equal(hs_sample(&s, all_nan, 2), 1);
+	assert_int_equal(hs_sample(&s, v, 4, NULL), 1);
+	assert_int_equal(hs_sample(&s, nan_first, 4, NULL), 3);
+	assert_int_equal(hs_sample(&s, all_nan, 2, NULL), 1);
 	s.temperature = NAN;
-	assert_int_equal(hs_sample(&s, v, 4), 1);
+	assert_int_equal(hs_sample(&s, v, 4, NULL), 1);
 }
 
 static void test_seed_alone_decides(void **state)
@@ -24,9 +24,9 @@ static void test_seed_alone_decides(void **state)
 	unsigned differ = 0;
 	c.rng = 8;
 	for (int i = 0; i < 200; i++) {
-		hs_tok_id one = hs_sample(&a, v, 5000);
-		assert_int_equal(one, hs_sample(&b, v, 5000));
-		differ += one != hs_sample(&c, v, 5000);
+		hs_tok_id one = hs_sample(&a, v, 5000, NULL);
+		assert_int_equal(one, hs_sample(&b, v, 5000, NULL));
+		differ += one != hs_sample(&c, v, 5000, NULL);
 	}
 	assert_true(differ > 100);
 }
@@ -37,7 +37,7 @@ static void draw_many(struct hs_sampler s, const float *v, uint32_t n, unsigned 
 	for (uint32_t i = 0; i < n; i++)
 		counts[i] = 0;
 	for (unsigned i = 0; i < draws; i++)
-		counts[hs_sample(&s, v, n)]++;
+		counts[hs_sample(&s, v, n, NULL)]++;
 }
 
 static void test_frequencies_follow_the_weights(void **state)
@@ -63,9 +63,9 @@ static void test_odd_logits_are_survived(void **state)
 	static const float infinite[] = {1, INFINITY, 2}, hidden[] = {-INFINITY, NAN, 1}, all_nan[] = {NAN, NAN};
 	struct hs_sampler s = {.temperature = 1, .rng = 3};
 	for (int i = 0; i < 50; i++) {
-		assert_int_equal(hs_sample(&s, infinite, 3), 1);
-		assert_int_equal(hs_sample(&s, hidden, 3), 2);
-		assert_in_range(hs_sample(&s, all_nan, 2), 0, 1);
+		assert_int_equal(hs_sample(&s, infinite, 3, NULL), 1);
+		assert_int_equal(hs_sample(&s, hidden, 3, NULL), 2);
+		assert_in_range(hs_sample(&s, all_nan, 2, NULL), 0, 1);
 	}
 }
 
