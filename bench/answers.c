@@ -336,7 +336,7 @@ static int write_all(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	const struct hs_model_options options = {0};
-	if (hs_served_model_load(&g, argv[0], false, &options, &err) < 0)
+	if (hs_served_model_load(&g, argv[0], HS_SERVED_GENERATOR, &options, &err) < 0)
 		scratch_die(argv[0], &err);
 	while ((j = next_line(&line, &cap))) {
 		struct asked a;

@@ -125,14 +125,14 @@ static int wait_tenant(struct eval *e, struct hs_err *err)
 	return rc;
 }
 
-static int set_up(struct eval *e, const char *embedder, const char *generator, struct hs_err *err)
+static int set_up(struct eval *e, const char *embedder, const char *generator, const char *reranker, struct hs_err *err)
 {
 	char format[PATH_MAX + 32], policy[PATH_MAX + 32];
 	(void)snprintf(format, sizeof format, "%s/format", e->dir); /* all of these fit */
 	(void)snprintf(policy, sizeof policy, "%s/policy.yaml", e->dir);
 	bool fresh = access(format, F_OK) != 0;
 	if (fresh) {
-		char *argv[12] = {e->self, (char *)"init", (char *)"--dir", e->dir, (char *)"--listen", (char *)"127.0.0.1:0"};
+		char *argv[14] = {e->self, (char *)"init", (char *)"--dir", e->dir, (char *)"--listen", (char *)"127.0.0.1:0"};
 		size_t n = 6;
 		if (embedder) {
 			argv[n++] = (char *)"--embedder";
@@ -141,6 +141,10 @@ static int set_up(struct eval *e, const char *embedder, const char *generator, s
 		if (generator) {
 			argv[n++] = (char *)"--generator";
 			argv[n++] = (char *)generator;
+		}
+		if (reranker) {
+			argv[n++] = (char *)"--reranker";
+			argv[n++] = (char *)reranker;
 		}
 		int rc = run_self(e, argv, err);
 		if (rc < 0)
@@ -421,9 +425,10 @@ static int print_figures(struct eval *e)
 	return rc;
 }
 
-static int evaluate(struct eval *e, const char *embedder, const char *generator, const char *run_file, struct hs_err *err)
+static int evaluate(struct eval *e, const char *embedder, const char *generator, const char *reranker, const char *run_file,
+		    struct hs_err *err)
 {
-	int rc = set_up(e, embedder, generator, err);
+	int rc = set_up(e, embedder, generator, reranker, err);
 	if (rc == 0)
 		rc = file_corpus(e, err);
 	if (rc == 0)
@@ -496,7 +501,7 @@ static int find_places(struct eval *e, const char *keep, struct hs_err *err)
 
 static int run(struct hs_cli *cli, int argc, char **argv)
 {
-	const char *run_file = NULL, *keep = NULL, *embedder = NULL, *generator = NULL;
+	const char *run_file = NULL, *keep = NULL, *embedder = NULL, *generator = NULL, *reranker = NULL;
 	struct eval e = {.mode = "hybrid", .cli.json = false};
 	const struct hs_option options[] = {
 		{"mode", HS_OPTION_STRING, &e.mode, HS_N_("lexical, vector or hybrid")},
@@ -504,6 +509,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		{"keep", HS_OPTION_STRING, &keep, HS_N_("keep the appliance in this folder, and use what is there")},
 		{"embedder", HS_OPTION_STRING, &embedder, HS_N_("embedder, for vector and hybrid")},
 		{"generator", HS_OPTION_STRING, &generator, HS_N_("chat model")},
+		{"reranker", HS_OPTION_STRING, &reranker, HS_N_("reranker of the best passages, within the time that a search has")},
 		{"answers", HS_OPTION_COUNT, &e.n_answers, HS_N_("ask so many questions and judge the answers, in place of the ranking")},
 	};
 	int first, rc;
@@ -523,7 +529,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		rc = find_places(&e, keep, &err);
 	if (rc == 0) {
 		e.ms = calloc(json_array_size(e.set.queries) + 1, sizeof *e.ms);
-		rc = e.ms ? evaluate(&e, embedder, generator, run_file, &err)
+		rc = e.ms ? evaluate(&e, embedder, generator, reranker, run_file, &err)
 			  : hs_fail_errno(&err, -ENOMEM, "cli.memory", "eval");
 		stop_server(&e);
 		if (!keep && remove_dir(e.dir) < 0)
@@ -538,5 +544,5 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 }
 
 const struct hs_verb hs_verb_eval = {"eval", run,
-				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE] [--answers N --generator FILE]",
+				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE] [--reranker FILE] [--answers N --generator FILE]",
 				     HS_N_("measure retrieval on a BEIR folder, through the whole pipeline")};

@@ -91,7 +91,7 @@ static int write_text(int state, const char *name, const char *text, mode_t mode
 
 /* What the options ask for. */
 struct wanted {
-	const char *listen, *dict, *generator, *embedder, *passphrase_file;
+	const char *listen, *dict, *generator, *embedder, *reranker, *passphrase_file;
 	bool passphrase;
 	struct hs_option_list hosts;
 };
@@ -237,6 +237,8 @@ static int make_config(const char *dir, int state, const struct wanted *w, struc
 		rc = place_model(dir, state, "generator", w->generator, &text, err);
 	if (rc == 0 && w->embedder)
 		rc = place_model(dir, state, "embedder", w->embedder, &text, err);
+	if (rc == 0 && w->reranker)
+		rc = place_model(dir, state, "reranker", w->reranker, &text, err);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "cli.memory", "hisho.yaml");
 	const char *yaml = hs_buf_cstr(&text);
@@ -283,6 +285,7 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 		{"generator", HS_OPTION_STRING, &w.generator,
 		 HS_N_("chat model (GGUF); without one, answers are sentences of the documents")},
 		{"embedder", HS_OPTION_STRING, &w.embedder, HS_N_("embedder (GGUF or E5S1); without one, search is by words")},
+		{"reranker", HS_OPTION_STRING, &w.reranker, HS_N_("reranker (GGUF); without one, passages stand as search found them")},
 		{"passphrase", HS_OPTION_FLAG, &w.passphrase,
 		 HS_N_("open the keyring by a passphrase, which is asked for here and at each start")},
 		{"passphrase-file", HS_OPTION_STRING, &w.passphrase_file, HS_N_("read the passphrase from the first line of this file")},

@@ -23,7 +23,7 @@ static void print_clock(const json_t *status)
 /* What computes the models, and why not the GPU: a line each, in this person's language. */
 static void print_devices(const json_t *processes)
 {
-	static const char *const kinds[] = {"generator", "embedder"};
+	static const char *const kinds[] = {"generator", "embedder", "reranker"};
 	size_t i;
 	const json_t *p;
 	json_array_foreach(processes, i, p)

@@ -273,6 +273,25 @@ int hs_get_embed(const void *data, size_t len, struct hs_msg_embed *ret)
 	return checked(&w);
 }
 
+int hs_put_rerank(struct hs_buf *b, const struct hs_msg_rerank *v)
+{
+	hs_assert(v->count <= HS_MSG_RERANK_MAX);
+	bool failed = put_slice(b, v->question) || hs_put_u32(b, v->count);
+	for (uint32_t i = 0; i < v->count && !failed; i++)
+		failed = put_slice(b, v->passages[i]);
+	return told(failed);
+}
+
+int hs_get_rerank(const void *data, size_t len, struct hs_msg_rerank *ret)
+{
+	struct hs_wire w = hs_wire_over(data, len);
+	ret->question = take_slice(&w, HS_MSG_TEXT_MAX);
+	ret->count = take_count(&w, HS_MSG_RERANK_MAX);
+	for (uint32_t i = 0; i < ret->count; i++)
+		ret->passages[i] = take_slice(&w, HS_MSG_TEXT_MAX);
+	return checked(&w);
+}
+
 int hs_put_generate(struct hs_buf *b, const struct hs_msg_generate *v)
 {
 	hs_assert(v->n_segments <= HS_MSG_SEGMENTS_MAX);
@@ -360,6 +379,7 @@ int hs_put_models(struct hs_buf *b, const struct hs_msg_models *v)
 	for (uint32_t i = 0; i < v->count && !failed; i++) {
 		const struct hs_msg_model *model = &v->items[i];
 		failed = put_slice(b, model->id) || put_slice(b, model->architecture) || hs_put_u8(b, model->encoder) ||
+			 hs_put_u8(b, model->scores) ||
 			 hs_put_u32(b, model->dimensions) || hs_put_u32(b, model->context) ||
 			 hs_put_f32(b, model->prefill_rate) || hs_buf_append(b, model->hash, sizeof model->hash);
 	}
@@ -375,6 +395,7 @@ int hs_get_models(const void *data, size_t len, struct hs_msg_models *ret)
 		model->id = take_slice(&w, HS_MSG_NAME_MAX);
 		model->architecture = take_slice(&w, HS_MSG_NAME_MAX);
 		model->encoder = take_bool(&w);
+		model->scores = take_bool(&w);
 		model->dimensions = hs_wire_u32(&w);
 		model->context = hs_wire_u32(&w);
 		model->prefill_rate = take_finite(&w);

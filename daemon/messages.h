@@ -9,7 +9,7 @@
  *
  *   tenant -- keyd      KEY_*, HEAD_*      a tenant's channel unwraps that tenant's key and no other
  *   web    -- tenant    HTTP_*             web carries credentials and does not judge them
- *   tenant -- infer     EMBED, GENERATE..  infer sees prompts of every tenant; it holds no key
+ *   tenant -- infer     EMBED, RERANK..    infer sees prompts of every tenant; it holds no key
  *   tenant -- extract   EXTRACT            bytes in, blocks out, one document a child
  *
  * Framing is base/frame.h. Each side treats the other's bytes as hostile: decoders below check every length, count and
@@ -89,7 +89,7 @@ enum hs_msg {
 	HS_MSG_MODELS = 80,       /* tenant: empty */
 	HS_MSG_MODELS_REPLY = 81, /* infer:  struct hs_msg_models */
 	HS_MSG_EMBED = 82,        /* tenant: struct hs_msg_embed (MORE joins frames) */
-	HS_MSG_VECTORS = 83,      /* infer:  u32 count, u32 dimensions, then floats (MORE joins frames) */
+	HS_MSG_VECTORS = 83,      /* infer:  u32 count, u32 dimensions, then floats (MORE joins frames); of RERANK a score each */
 	HS_MSG_GENERATE = 84,     /* tenant: struct hs_msg_generate (MORE joins frames) */
 	HS_MSG_KEPT = 85,         /* infer:  struct hs_msg_kept, before anything is decoded */
 	HS_MSG_GO = 86,           /* tenant: empty; the audit record of what was kept is on disk */
@@ -97,6 +97,7 @@ enum hs_msg {
 	HS_MSG_DONE = 88,         /* infer:  struct hs_msg_done */
 	HS_MSG_WIPE = 89,         /* tenant: empty; seal, destroy, revocation: forget what this tenant left */
 	HS_MSG_WIPED = 90,        /* infer:  empty, within 2 s */
+	HS_MSG_RERANK = 91,       /* tenant: struct hs_msg_rerank (MORE joins frames); answered by VECTORS of dimension 1 */
 };
 
 enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3, HS_ACT_REBUILT = 4 };
@@ -107,6 +108,7 @@ enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3, HS_ACT_R
 #define HS_MSG_SEGMENTS_MAX 256
 #define HS_MSG_SCHEMA_MAX (64u * 1024u)
 #define HS_MSG_EMBED_MAX 256
+#define HS_MSG_RERANK_MAX 64
 #define HS_MSG_MODELS_MAX 16
 #define HS_MSG_HEADERS_MAX 16
 #define HS_MSG_PATH_MAX 2048
@@ -189,6 +191,12 @@ struct hs_msg_embed {
 	struct hs_slice texts[HS_MSG_EMBED_MAX]; /* without the model's prefix: infer adds it */
 };
 
+struct hs_msg_rerank { /* the passages are the asker's own, or what the asking person's grant allows: infer cannot tell */
+	struct hs_slice question;
+	uint32_t count;
+	struct hs_slice passages[HS_MSG_RERANK_MAX];
+};
+
 enum hs_segment_role {
 	HS_SEGMENT_SYSTEM = 1,
 	HS_SEGMENT_USER = 2,
@@ -257,9 +265,9 @@ struct hs_msg_done {
 
 struct hs_msg_model {
 	struct hs_slice id, architecture;
-	bool encoder;
+	bool encoder, scores; /* scores: a reranker; it embeds nothing */
 	uint32_t dimensions, context;
-	float prefill_rate;
+	float prefill_rate; /* tokens a second, measured; of generators and rerankers */
 	uint8_t hash[32]; /* of the file: part of the index generation */
 };
 
@@ -300,6 +308,9 @@ int hs_get_http_response(const void *data, size_t len, struct hs_msg_http_respon
 
 int hs_put_embed(struct hs_buf *b, const struct hs_msg_embed *v) HS_MUST_CHECK;
 int hs_get_embed(const void *data, size_t len, struct hs_msg_embed *ret) HS_MUST_CHECK;
+
+int hs_put_rerank(struct hs_buf *b, const struct hs_msg_rerank *v) HS_MUST_CHECK;
+int hs_get_rerank(const void *data, size_t len, struct hs_msg_rerank *ret) HS_MUST_CHECK;
 
 int hs_put_generate(struct hs_buf *b, const struct hs_msg_generate *v) HS_MUST_CHECK;
 int hs_get_generate(const void *data, size_t len, struct hs_msg_generate *ret) HS_MUST_CHECK;

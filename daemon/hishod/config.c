@@ -39,6 +39,7 @@ static const cyaml_schema_field_t fields[] = {
 			 HS_CONFIG_HOSTS_MAX),
     CYAML_FIELD_STRING_PTR("generator", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, generator, 1, 1000),
     CYAML_FIELD_STRING_PTR("embedder", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, embedder, 1, 1000),
+    CYAML_FIELD_STRING_PTR("reranker", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, reranker, 1, 1000),
     CYAML_FIELD_UINT("threads", CYAML_FLAG_OPTIONAL, struct hs_config, threads),
     CYAML_FIELD_SEQUENCE("tenants", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config, tenants, &tenant_schema, 0,
 			 HS_CONFIG_TENANTS_MAX),

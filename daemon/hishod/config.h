@@ -28,6 +28,7 @@ struct hs_config {
 	unsigned hosts_count;
 	char *generator; /* model files, relative to the state directory; NULL: none */
 	char *embedder;
+	char *reranker;
 	unsigned threads; /* of the models; 0: as many as there are cores */
 	struct hs_config_infer infer;
 	struct hs_config_tenant *tenants;

@@ -86,7 +86,7 @@ struct keeper {
 	const char *state; /* the directory */
 	int state_fd, lock_fd;
 	struct hs_config *config;
-	const char *generator, *embedder; /* as the command line says, or NULL */
+	const char *generator, *embedder, *reranker; /* as the command line says, or NULL */
 	const char *credential;           /* the root secret's file, or NULL: hisho-keyd knows where to look */
 	const char *units;                /* the folder of the units' sockets; NULL: programs are started by fork and exec */
 	char programs[1024], page[1100];

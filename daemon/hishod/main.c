@@ -200,7 +200,8 @@ static void start_all(struct keeper *k)
 	hs_proc_start(&k->web);
 	hs_proc_start(&k->extract);
 	hs_proc_start(&k->extract_pdf);
-	if (k->generator || k->embedder || k->config->generator || k->config->embedder)
+	const struct hs_config *c = k->config;
+	if (k->generator || k->embedder || k->reranker || c->generator || c->embedder || c->reranker)
 		hs_proc_start(&k->infer);
 }
 
@@ -240,6 +241,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"state", required_argument, NULL, 's'},
 						{"generator", required_argument, NULL, 'g'},
 						{"embedder", required_argument, NULL, 'e'},
+						{"reranker", required_argument, NULL, 'r'},
 						{"credential", required_argument, NULL, 'c'},
 						{"units", required_argument, NULL, 'u'},
 						{"version", no_argument, NULL, 'v'},
@@ -250,6 +252,7 @@ int main(int argc, char **argv)
 		case 's': k.state = optarg; break;
 		case 'g': k.generator = optarg; break;
 		case 'e': k.embedder = optarg; break;
+		case 'r': k.reranker = optarg; break;
 		case 'c': k.credential = optarg; break;
 		case 'u': k.units = optarg; break;
 		case 'v': printf("hishod %s\n", HS_VERSION); return 0;
@@ -257,15 +260,17 @@ int main(int argc, char **argv)
 		}
 	}
 	if (usage || optind != argc || !k.state || (k.units && k.credential)) {
-		fprintf(stderr, "usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--credential FILE | --units DIR]\n");
+		fprintf(stderr, "usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n              [--credential FILE | --units DIR]\n");
 		return 2;
 	}
 	char *state = realpath(k.state, NULL), *generator = k.generator ? realpath(k.generator, NULL) : NULL,
-	     *embedder = k.embedder ? realpath(k.embedder, NULL) : NULL;
+	     *embedder = k.embedder ? realpath(k.embedder, NULL) : NULL,
+	     *reranker = k.reranker ? realpath(k.reranker, NULL) : NULL;
 	struct hs_err err = HS_ERR_INIT;
 	k.state = state ? state : k.state; /* a missing one is told by open */
 	k.generator = generator ? generator : k.generator;
 	k.embedder = embedder ? embedder : k.embedder;
+	k.reranker = reranker ? reranker : k.reranker;
 	hs_notify_open();
 	int rc = strlen(k.state) < 1000 ? start(&k, &err) : -ENAMETOOLONG;
 	if (rc < 0) {
@@ -278,5 +283,6 @@ int main(int argc, char **argv)
 	free(state);
 	free(generator);
 	free(embedder);
+	free(reranker);
 	return rc < 0;
 }

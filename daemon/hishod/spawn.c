@@ -90,6 +90,7 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 		add(a, "--models", a->text[0]);
 		add_model(a, k, "--generator", k->generator ? k->generator : c->generator, 1);
 		add_model(a, k, "--embedder", k->embedder ? k->embedder : c->embedder, 2);
+		add_model(a, k, "--reranker", k->reranker ? k->reranker : c->reranker, 3);
 		if (c->threads) {
 			(void)snprintf(a->number, sizeof a->number, "%u", c->threads);
 			add(a, "--threads", a->number);

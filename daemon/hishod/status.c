@@ -192,6 +192,8 @@ static const struct series {
 	{"hisho_questions_total", "counter", "Questions, however they ended.", "questions", NULL},
 	{"hisho_not_found_total", "counter", "Questions that the documents do not answer.", "not_found", NULL},
 	{"hisho_answers_failed_total", "counter", "Answers that ended with an error or without their client.", "failed_answers", NULL},
+	{"hisho_reranked_total", "counter", "Searches whose passages a reranker put in order.", "reranked", NULL},
+	{"hisho_rerank_missed_total", "counter", "Searches that kept the fused order: the reranker was away, slow or late.", "rerank_missed", NULL},
 	{"hisho_denied_total", "counter", "Refused: credentials, rights, documents.", "denied", NULL},
 	{"hisho_prompt_tokens_total", "counter", "Tokens of prompts.", "prompt_tokens", NULL},
 	{"hisho_tokens_today", "gauge", "Tokens of this day's (UTC) limit, taken.", "tokens_today", NULL},

@@ -139,7 +139,7 @@ static int ask_generation(void *arg)
 		if (is_cancelled(t))
 			return 1;
 		pthread_mutex_lock(&t->c->lock);
-		struct hs_sched_job *query = hs_sched_pick(&t->c->sched, HS_SCHED_QUERY);
+		struct hs_sched_job *query = hs_sched_pick(&t->c->sched, HS_SCHED_RERANK);
 		bool stop = t->c->stop;
 		pthread_mutex_unlock(&t->c->lock);
 		if (stop)
@@ -191,6 +191,33 @@ static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
 		return; /* cancelled, or gave way: the list says which comes next */
 	job->n_done += rc == 0 ? n : 0;
 	if (rc < 0 || job->n_done == job->n_texts)
+		end_job(c, job, rc);
+}
+
+/* Passages against their question. A question of another may be embedded between batches, not within one. */
+static void run_rerank(struct hs_compute *c, struct hs_infer_job *job)
+{
+	uint32_t n_passages = job->n_texts - 1, n = HS_MIN(HS_EMBED_BATCH, n_passages - job->n_done);
+	const char *texts[HS_EMBED_BATCH];
+	size_t lens[HS_EMBED_BATCH];
+	struct turn t = {.c = c, .job = job};
+	int rc = 0;
+	if (!job->vectors) {
+		job->vectors = calloc((size_t)n_passages + 1, sizeof *job->vectors);
+		rc = job->vectors ? 0 : -ENOMEM;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t *at = job->offsets + 1 + job->n_done + i;
+		texts[i] = job->texts + at[0];
+		lens[i] = at[1] - at[0];
+	}
+	if (rc == 0 && n)
+		rc = hs_score(c->models->reranker.model, job->texts, job->offsets[1], texts, lens, n, ask_query, &t,
+			      job->vectors + job->n_done);
+	if (rc == -ECANCELED)
+		return; /* the list says what comes next */
+	job->n_done += rc == 0 ? n : 0;
+	if (rc < 0 || job->n_done == n_passages)
 		end_job(c, job, rc);
 }
 
@@ -399,6 +426,11 @@ static void run_decode(struct hs_compute *c)
 	}
 }
 
+static const struct hs_model *model_of(const struct hs_compute *c, const struct hs_infer_job *job)
+{
+	return job->embeds ? c->models->embedder.model : job->reranks ? c->models->reranker.model : c->models->generator.model;
+}
+
 static void run(struct hs_compute *c, struct hs_infer_job *job)
 {
 	bool late = job->deadline && hs_now_ms() > job->deadline && !job->decodes;
@@ -408,10 +440,12 @@ static void run(struct hs_compute *c, struct hs_infer_job *job)
 		end_job(c, job, -ETIMEDOUT);
 	else if (used_up(job))
 		end_job(c, job, -ETIME);
-	else if (!(job->embeds ? c->models->embedder.model : c->models->generator.model))
+	else if (!model_of(c, job))
 		end_job(c, job, -ENOENT);
 	else if (job->embeds)
 		run_embed(c, job);
+	else if (job->reranks)
+		run_rerank(c, job);
 	else if (!job->decodes)
 		run_prefill(c, job);
 	else

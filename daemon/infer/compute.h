@@ -3,12 +3,13 @@
  * calls of the job's own functions. A job is the compute thread's from hs_compute_add until its `ended`.
  *
  *   embed:     QUEUED -> (batches) -> ended
+ *   rerank:    QUEUED -> (batches, each within the deadline) -> ended
  *   generate:  HELD --hs_compute_go--> prefill in chunks -> decode -> ended
  *
  * A prompt begins with what a kept prefix holds of it (prefixes.h). Answers that decode at the same time share passes.
  *
- * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding of any tenant is
- * computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
+ * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding or a batch of reranking of any
+ * tenant is computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
  *
  * Where a GPU is lost, the engine goes on with the CPU: prompts begin anew there, answers that were being told end with -ENODEV.
  */
@@ -36,8 +37,9 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	struct hs_sched_job sched;
 	void *owner;
 	int64_t deadline; /* UTC ms; 0: none */
-	/* embed: texts joined, n + 1 offsets */
+	/* embed, rerank: texts joined, n + 1 offsets; of a rerank the first is the question */
 	bool embeds, query; /* query: first of all queues */
+	bool reranks;
 	char *texts;
 	uint32_t *offsets;
 	uint32_t n_texts;
@@ -56,7 +58,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	/* --- the compute thread's --- */
 	atomic_bool cancelled;
 	bool decodes;   /* the whole prompt is in */
-	float *vectors; /* (n_texts, n_embd) */
+	float *vectors; /* (n_texts, n_embd), or scores (n_texts - 1) */
 	uint32_t n_done;
 	struct hs_sequence *sequence;
 	struct hs_decoding decoding;

@@ -19,8 +19,8 @@
 #define THREADS_MAX 256
 
 struct process {
-	const char *dir, *generator, *embedder; /* the two files by path once the arguments are read */
-	char paths[2][PATH_MAX];
+	const char *dir, *generator, *embedder, *reranker; /* the files by path once the arguments are read */
+	char paths[3][PATH_MAX];
 	unsigned threads;
 	struct hs_device_wish wish;
 	const char *plugin;
@@ -57,10 +57,13 @@ static void load(void *arg)
 					   .no_gpu = &p->no_gpu,
 					   .progress = tell_progress,
 					   .arg = &told};
-	if (p->embedder && hs_served_model_load(&p->models.embedder, p->embedder, true, &options, &err) < 0)
+	if (p->embedder && hs_served_model_load(&p->models.embedder, p->embedder, HS_SERVED_EMBEDDER, &options, &err) < 0)
 		hs_log_err("embedder", &err);
 	told = 0;
-	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, false, &options, &err) < 0)
+	if (p->reranker && hs_served_model_load(&p->models.reranker, p->reranker, HS_SERVED_RERANKER, &options, &err) < 0)
+		hs_log_err("reranker", &err);
+	told = 0;
+	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, HS_SERVED_GENERATOR, &options, &err) < 0)
 		hs_log_err("generator", &err);
 }
 
@@ -101,6 +104,9 @@ static void on_loaded(void *arg)
 		hs_log("%s: prefill %.0f tokens a second", p->models.generator.id, (double)p->models.generator.prefill_rate);
 	log_device(p, &p->models.generator);
 	log_device(p, &p->models.embedder);
+	log_device(p, &p->models.reranker);
+	if (p->models.reranker.model)
+		hs_log("%s: reranks %.0f tokens a second", p->models.reranker.id, (double)p->models.reranker.prefill_rate);
 	hs_infer_loaded(p->infer);
 	if (hs_child_ready(p->child, NULL) < 0) {
 		hs_log("hishod cannot be told that the models are there");
@@ -150,6 +156,7 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 	static const struct option options[] = {{"models", required_argument, NULL, 'm'},
 						{"generator", required_argument, NULL, 'g'},
 						{"embedder", required_argument, NULL, 'e'},
+						{"reranker", required_argument, NULL, 'r'},
 						{"threads", required_argument, NULL, 't'},
 						{"device", required_argument, NULL, 'd'},
 						{"plugin", required_argument, NULL, 'p'},
@@ -163,6 +170,8 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			p->generator = optarg;
 		} else if (o == 'e') {
 			p->embedder = optarg;
+		} else if (o == 'r') {
+			p->reranker = optarg;
 		} else if (o == 't') {
 			unsigned long n = strtoul(optarg, &end, 10);
 			if (*optarg < '0' || *optarg > '9' || *end || n > THREADS_MAX)
@@ -181,6 +190,7 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 		return false;
 	p->generator = path_of(p, p->generator, p->paths[0]);
 	p->embedder = path_of(p, p->embedder, p->paths[1]);
+	p->reranker = path_of(p, p->reranker, p->paths[2]);
 	return true;
 }
 
@@ -214,6 +224,8 @@ static int enter_jail(struct process *p, struct hs_err *err)
 		let_see(&j, p->generator, HS_JAIL_READ);
 	if (p->embedder)
 		let_see(&j, p->embedder, HS_JAIL_READ);
+	if (p->reranker)
+		let_see(&j, p->reranker, HS_JAIL_READ);
 	if (hs_gpu_look(p->wish, p->plugin, &p->no_gpu) == 0)
 		let_driver_through(&j, p->plugin);
 	return hs_jail_enter(&j, &p->jail, err);
@@ -229,8 +241,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (!take_arguments(&p, argc, argv)) {
-		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--threads N]\n"
-				"                   [--device auto|cpu|cuda:N] [--plugin FILE]   (started by hishod)\n");
+		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n"
+				"                   [--threads N] [--device auto|cpu|cuda:N] [--plugin FILE]   (started by hishod)\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */

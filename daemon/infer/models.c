@@ -12,6 +12,7 @@
 #include "inference/gguf/gguf.h"
 
 #define MEASURED_TOKENS 64u
+#define MEASURED_PAIRS 4u
 #define HASH_PIECE (1u << 20)
 
 static int hash_file(const char *path, uint8_t out[static 32])
@@ -57,17 +58,17 @@ static bool adds_bos(const struct hs_gguf *g)
 }
 
 /* What the engine does not tell: the template, the prefixes of embedded texts. */
-static int read_manners(struct hs_served_model *m, const char *path, bool encoder, struct hs_err *err)
+static int read_manners(struct hs_served_model *m, const char *path, enum hs_served_kind kind, struct hs_err *err)
 {
 	struct hs_gguf *g = NULL;
 	struct hs_gguf_str template = {.s = ""};
 	int rc = hs_gguf_open(path, &g, err);
 	if (rc < 0)
 		return rc;
-	if (encoder) {
+	if (kind == HS_SERVED_EMBEDDER) {
 		copy_text(g, "hisho.embed.query_prefix", "", m->query_prefix, sizeof m->query_prefix);
 		copy_text(g, "hisho.embed.passage_prefix", "", m->passage_prefix, sizeof m->passage_prefix);
-	} else {
+	} else if (kind == HS_SERVED_GENERATOR) {
 		(void)hs_gguf_get_str(g, "tokenizer.chat_template", &template); /* "" where there is none */
 		rc = hs_chat_init(&m->chat, hs_model_tokenizer(m->model), template.s, template.len, adds_bos(g), err);
 		if (rc == 0 && (rc = hs_mask_vocab_create(hs_model_tokenizer(m->model), &m->masks)) < 0)
@@ -77,10 +78,33 @@ static int read_manners(struct hs_served_model *m, const char *path, bool encode
 	return rc;
 }
 
+static const char text[] = "出張旅費は帰着後二週間以内に精算し、領収書を添えて所属長の承認を得ること。";
+
+/* A few pairs, once to warm up and once against the clock. */
+static int measure_scores(struct hs_served_model *m)
+{
+	const char *passages[MEASURED_PAIRS];
+	size_t lens[MEASURED_PAIRS];
+	float scores[MEASURED_PAIRS];
+	struct hs_tok_ids ids = {0};
+	int rc = hs_tok_encode(hs_model_tokenizer(m->model), text, sizeof text - 1, &ids);
+	for (size_t i = 0; i < MEASURED_PAIRS; i++) {
+		passages[i] = text;
+		lens[i] = sizeof text - 1;
+	}
+	for (int round = 0; rc == 0 && round < 2; round++) {
+		uint64_t begin = hs_monotonic_us();
+		rc = hs_score(m->model, text, sizeof text - 1, passages, lens, MEASURED_PAIRS, NULL, NULL, scores);
+		uint64_t took = hs_monotonic_us() - begin;
+		m->prefill_rate = (float)(2 * ids.count * MEASURED_PAIRS) * 1e6f / (float)(took ? took : 1);
+	}
+	hs_tok_ids_finish(&ids);
+	return rc;
+}
+
 /* A prompt of some length, once to warm up and once against the clock. */
 static int measure(struct hs_served_model *m)
 {
-	static const char text[] = "出張旅費は帰着後二週間以内に精算し、領収書を添えて所属長の承認を得ること。";
 	struct hs_tok_ids ids = {0};
 	struct hs_sequence *s = NULL;
 	const float *logits;
@@ -101,7 +125,12 @@ static int measure(struct hs_served_model *m)
 	return rc;
 }
 
-int hs_served_model_load(struct hs_served_model *m, const char *path, bool encoder, const struct hs_model_options *options,
+static bool is_of_kind(const struct hs_model_info *i, enum hs_served_kind kind)
+{
+	return kind == HS_SERVED_GENERATOR ? !i->encoder : kind == HS_SERVED_EMBEDDER ? i->encoder && !i->n_labels : i->scores;
+}
+
+int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind, const struct hs_model_options *options,
 			 struct hs_err *err)
 {
 	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
@@ -115,12 +144,12 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, bool encod
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "model.load", file);
 	rc = hs_model_load(path, options, &m->model, err);
-	if (rc == 0 && hs_model_info(m->model)->encoder != encoder)
-		rc = hs_fail(err, EINVAL, "model.kind", HS_N_("an embedding model where a chat model is wanted, or the reverse"),
+	if (rc == 0 && !is_of_kind(hs_model_info(m->model), kind))
+		rc = hs_fail(err, EINVAL, "model.kind", HS_N_("a model of another kind is wanted here: one that chats, embeds or reranks"),
 			     "%s", file);
 	if (rc == 0)
-		rc = read_manners(m, path, encoder, err);
-	if (rc == 0 && !encoder && (rc = measure(m)) < 0)
+		rc = read_manners(m, path, kind, err);
+	if (rc == 0 && kind != HS_SERVED_EMBEDDER && (rc = kind == HS_SERVED_RERANKER ? measure_scores(m) : measure(m)) < 0)
 		rc = hs_fail_errno(err, rc, "model.measure", file);
 	if (rc < 0) {
 		hs_chat_finish(&m->chat);
@@ -138,6 +167,7 @@ void hs_models_finish(struct hs_models *m)
 	hs_mask_vocab_destroy(m->generator.masks);
 	hs_model_destroy(m->generator.model);
 	hs_model_destroy(m->embedder.model);
+	hs_model_destroy(m->reranker.model);
 	*m = (struct hs_models){0};
 }
 
@@ -150,7 +180,8 @@ static void add(const struct hs_served_model *m, struct hs_msg_models *list)
 	*out = (struct hs_msg_model){.id = {m->id, strlen(m->id)},
 				     .architecture = {info->architecture, strlen(info->architecture)},
 				     .encoder = info->encoder,
-				     .dimensions = info->encoder ? info->n_embd : 0,
+				     .scores = info->scores,
+				     .dimensions = info->encoder && !info->scores ? info->n_embd : 0,
 				     .context = info->context,
 				     .prefill_rate = m->prefill_rate};
 	memcpy(out->hash, m->hash, sizeof out->hash);
@@ -163,6 +194,7 @@ int hs_models_put(const struct hs_models *m, struct hs_buf *out)
 		return -ENOMEM;
 	add(&m->generator, list);
 	add(&m->embedder, list);
+	add(&m->reranker, list);
 	int rc = hs_put_models(out, list);
 	free(list);
 	return rc;

@@ -1,8 +1,8 @@
 /*
  * Which job computes next. Pure logic: no threads, no clocks, no models. The caller holds its own lock.
  *
- * Classes are strict: cancelled jobs first (ending them frees memory), then query embeddings, decoding, prefill, and
- * embeddings of passages. Inside a class the tenant that was served longest ago goes first, and a tenant's own jobs in order of
+ * Classes are strict: cancelled jobs first (ending them frees memory), then query embeddings, reranking, decoding,
+ * prefill, and embeddings of passages. Inside a class the tenant that was served longest ago goes first, and a tenant's own jobs in order of
  * their coming. A generation needs a slot (its KV cache) to begin its prefill; slots are few, in all and for each tenant.
  */
 #ifndef HISHO_DAEMON_INFER_SCHEDULE_H
@@ -21,6 +21,7 @@
 enum hs_sched_class {
 	HS_SCHED_CANCELLED,
 	HS_SCHED_QUERY,
+	HS_SCHED_RERANK,
 	HS_SCHED_DECODE,
 	HS_SCHED_PREFILL,
 	HS_SCHED_INGEST,

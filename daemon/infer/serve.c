@@ -97,11 +97,12 @@ static int send_vectors(struct request *r)
 {
 	struct hs_infer *s = r->client->infer;
 	HS_BUF_AUTO b = HS_BUF_INIT;
-	uint32_t n_embd = hs_model_info(s->models->embedder.model)->n_embd;
-	int rc = hs_put_u32(&b, r->job->n_texts);
+	uint32_t n_embd = r->job->reranks ? 1 : hs_model_info(s->models->embedder.model)->n_embd,
+		 count = r->job->n_texts - r->job->reranks;
+	int rc = hs_put_u32(&b, count);
 	if (rc == 0)
 		rc = hs_put_u32(&b, n_embd);
-	for (size_t i = 0; rc == 0 && i < (size_t)r->job->n_texts * n_embd; i++)
+	for (size_t i = 0; rc == 0 && i < (size_t)count * n_embd; i++)
 		rc = hs_put_f32(&b, r->job->vectors[i]);
 	return rc < 0 ? rc : hs_channel_send(r->client->channel, HS_MSG_VECTORS, r->id, 0, b.data, b.len);
 }
@@ -113,14 +114,24 @@ static int send_done(struct request *r)
 	return rc < 0 ? rc : hs_channel_send(r->client->channel, HS_MSG_DONE, r->id, 0, b.data, b.len);
 }
 
+static bool generates(const struct hs_infer_job *job)
+{
+	return !job->embeds && !job->reranks;
+}
+
+static const char *work_of(const struct hs_infer_job *job)
+{
+	return job->embeds ? "embedding" : job->reranks ? "reranking" : "generation";
+}
+
 static void tell_end(struct request *r, int rc)
 {
 	struct hs_err err = HS_ERR_INIT;
 	if (rc == -ECANCELED) {
 		r->job->done.reason = HS_DONE_CANCELLED;
-		rc = r->job->embeds ? hs_fail(&err, ECANCELED, "model.cancelled", "", "embedding") : send_done(r);
+		rc = generates(r->job) ? send_done(r) : hs_fail(&err, ECANCELED, "model.cancelled", "", "%s", work_of(r->job));
 	} else if (rc == 0) {
-		rc = r->job->embeds ? send_vectors(r) : send_done(r);
+		rc = generates(r->job) ? send_done(r) : send_vectors(r);
 	} else if (rc == -ETIME) {
 		const enum hs_limit which = HS_LIMIT_GENERATION_SECONDS;
 		(void)hs_limit_fail(&err, which, r->client->limits.of[which], 0);
@@ -135,11 +146,11 @@ static void tell_end(struct request *r, int rc)
 			      "request");
 	} else if (rc == -ENOENT) {
 		(void)hs_fail(&err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "%s",
-			      r->job->embeds ? "embedder" : "generator");
+			      r->job->embeds ? "embedder" : r->job->reranks ? "reranker" : "generator");
 	}
 	if (rc < 0) {
 		if (!err.num)
-			(void)hs_fail_errno(&err, rc, "model.failed", r->job->embeds ? "embedding" : "generation");
+			(void)hs_fail_errno(&err, rc, "model.failed", work_of(r->job));
 		fail(r->client, r->id, &err);
 	}
 }
@@ -171,13 +182,13 @@ static void on_ended(struct hs_infer_job *job, int rc)
 		at = &(*at)->next;
 	*at = r->next;
 	k->infer->n_requests--;
-	if (!job->embeds) {
+	if (generates(job)) {
 		k->n_generations--;
 		if (job->prefill_us || job->decode_us) /* what waited took nothing */
 			hs_token_count_take(&k->count, &k->limits, (uint64_t)job->done.prompt_tokens + job->done.answer_tokens, hs_now_ms());
 	}
 	k->infer->n_cancelled += r->cancelled;
-	k->infer->n_generated += !r->cancelled && rc == 0 && !job->embeds;
+	k->infer->n_generated += !r->cancelled && rc == 0 && generates(job);
 	hs_infer_job_destroy(job);
 	free(r);
 	if (k->n_wipes > 0 && !any_cancelled(k)) {
@@ -217,7 +228,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	r->next = k->requests;
 	k->requests = r;
 	k->infer->n_requests++;
-	k->n_generations += !job->embeds;
+	k->n_generations += generates(job);
 	return 0;
 }
 
@@ -230,27 +241,27 @@ static int fail_busy(struct hs_err *err, int rc)
 }
 
 /* The texts, each behind the prefix that the model was trained with. */
-static int join_texts(const struct hs_msg_embed *ask, const char *prefix, struct hs_infer_job *job)
+static int join_texts(const struct hs_slice *texts, uint32_t count, const char *prefix, struct hs_infer_job *job)
 {
 	size_t prefix_len = strlen(prefix), total = 0;
-	for (uint32_t i = 0; i < ask->count; i++) {
-		if (!hs_utf8_valid(ask->texts[i].s, ask->texts[i].len, NULL))
+	for (uint32_t i = 0; i < count; i++) {
+		if (!hs_utf8_valid(texts[i].s, texts[i].len, NULL))
 			return -EILSEQ;
-		total += prefix_len + ask->texts[i].len;
+		total += prefix_len + texts[i].len;
 	}
 	job->texts = malloc(total + 1);
-	job->offsets = calloc((size_t)ask->count + 1, sizeof *job->offsets);
+	job->offsets = calloc((size_t)count + 1, sizeof *job->offsets);
 	if (!job->texts || !job->offsets)
 		return -ENOMEM;
 	uint32_t at = 0;
-	for (uint32_t i = 0; i < ask->count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		memcpy(job->texts + at, prefix, prefix_len);
-		if (ask->texts[i].len)
-			memcpy(job->texts + at + prefix_len, ask->texts[i].s, ask->texts[i].len);
-		at += (uint32_t)(prefix_len + ask->texts[i].len);
+		if (texts[i].len)
+			memcpy(job->texts + at + prefix_len, texts[i].s, texts[i].len);
+		at += (uint32_t)(prefix_len + texts[i].len);
 		job->offsets[i + 1] = at;
 	}
-	job->n_texts = ask->count;
+	job->n_texts = count;
 	return 0;
 }
 
@@ -263,7 +274,7 @@ static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err 
 	if (rc == 0 && !m->model)
 		rc = hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "embedder");
 	if (rc == 0) {
-		rc = join_texts(ask, ask->kind == HS_EMBED_QUERY ? m->query_prefix : m->passage_prefix, job);
+		rc = join_texts(ask->texts, ask->count, ask->kind == HS_EMBED_QUERY ? m->query_prefix : m->passage_prefix, job);
 		if (rc < 0)
 			(void)hs_fail_errno(err, rc, "model.request", "texts");
 	}
@@ -272,6 +283,34 @@ static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err 
 		job->query = ask->kind == HS_EMBED_QUERY && ask->count <= HS_INFER_QUERY_TEXTS_MAX &&
 			     job->offsets[ask->count] <= HS_INFER_QUERY_BYTES_MAX;
 		job->sched.class = job->query ? HS_SCHED_QUERY : HS_SCHED_INGEST;
+		job->sched.ready = true;
+		rc = add_request(k, f, job);
+		if (rc < 0)
+			(void)fail_busy(err, rc);
+	}
+	free(ask);
+	if (rc < 0)
+		hs_infer_job_destroy(job);
+	return rc;
+}
+
+static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err *err)
+{
+	struct hs_msg_rerank *ask = malloc(sizeof *ask);
+	struct hs_infer_job *job = calloc(1, sizeof *job);
+	int rc = ask && job ? hs_get_rerank(f->payload, f->payload_len, ask) : -ENOMEM;
+	if (rc == 0 && !k->infer->models->reranker.model)
+		rc = hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "reranker");
+	if (rc == 0) {
+		struct hs_slice texts[1 + HS_MSG_RERANK_MAX] = {ask->question};
+		memcpy(texts + 1, ask->passages, ask->count * sizeof *texts);
+		rc = join_texts(texts, ask->count + 1, "", job);
+		if (rc < 0)
+			(void)hs_fail_errno(err, rc, "model.request", "texts");
+	}
+	if (rc == 0) {
+		job->reranks = true;
+		job->sched.class = HS_SCHED_RERANK;
 		job->sched.ready = true;
 		rc = add_request(k, f, job);
 		if (rc < 0)
@@ -424,7 +463,7 @@ static int take_go(struct client *k, uint64_t id)
 	struct request *r = find_request(k, id);
 	if (!r || r->cancelled)
 		return 0;
-	if (r->job->embeds || r->gone_ahead)
+	if (!generates(r->job) || r->gone_ahead)
 		return -EPROTO;
 	r->gone_ahead = true;
 	hs_compute_go(k->infer->compute, r->job);
@@ -455,7 +494,9 @@ static int take_new(struct client *k, const struct hs_frame *f, struct hs_err *e
 	if (!k->infer->loaded)
 		return hs_fail(err, EAGAIN, "model.loading", HS_N_("the models are being loaded: ask again in a moment"),
 			       "models");
-	return f->type == HS_MSG_EMBED ? take_embed(k, f, err) : take_generate(k, f, err);
+	return f->type == HS_MSG_EMBED    ? take_embed(k, f, err)
+	       : f->type == HS_MSG_RERANK ? take_rerank(k, f, err)
+					  : take_generate(k, f, err);
 }
 
 static void on_frame(void *ctx, struct hs_frame *f)
@@ -468,6 +509,7 @@ static void on_frame(void *ctx, struct hs_frame *f)
 		rc = take_models(k, f);
 		break;
 	case HS_MSG_EMBED:
+	case HS_MSG_RERANK:
 	case HS_MSG_GENERATE:
 		rc = take_new(k, f, &err);
 		if (rc < 0 && rc != -EPROTO) {

@@ -66,5 +66,7 @@ static int put_model(const struct hs_served_model *m, const char *kind, struct h
 int hs_put_served_models(const struct hs_models *m, struct hs_buf *out)
 {
 	int rc = put_model(&m->generator, "generator", out);
-	return rc < 0 ? rc : put_model(&m->embedder, "embedder", out);
+	if (rc == 0)
+		rc = put_model(&m->embedder, "embedder", out);
+	return rc < 0 ? rc : put_model(&m->reranker, "reranker", out);
 }

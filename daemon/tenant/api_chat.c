@@ -82,7 +82,8 @@ static struct hs_chat_head head_of(const struct chat *c)
 {
 	bool kept = is_kept(c);
 	return (struct hs_chat_head){.id = c->id.s, .model = c->model, .created_ms = c->created,
-				     .conversation = kept ? c->kept.conversation.s : NULL, .message = kept ? c->kept.answer.s : NULL};
+				     .conversation = kept ? c->kept.conversation.s : NULL, .message = kept ? c->kept.answer.s : NULL,
+				     .reranked = c->retrieval.reranked};
 }
 
 static void advance(struct chat *c);

@@ -36,7 +36,7 @@ static json_t *hit_json(const struct hs_hit *hit)
 			 "text", hit->text, hit->text_len);
 }
 
-static int reply_hits(struct hs_exchange *x, const struct hs_results *results)
+static int reply_hits(struct hs_exchange *x, const struct hs_results *results, bool reranked)
 {
 	json_t *list = json_array();
 	struct hs_audit_chunk *chunks = hs_arena_calloc(x->arena, results->count, sizeof *chunks);
@@ -56,7 +56,7 @@ static int reply_hits(struct hs_exchange *x, const struct hs_results *results)
 	}
 	x->entry.chunks = chunks;
 	x->entry.n_chunks = results->count;
-	return hs_exchange_reply(x, json_pack("{s:o, s:b}", "data", list, "vectors_used", results->vectors_used));
+	return hs_exchange_reply(x, json_pack("{s:o, s:b, s:b}", "data", list, "vectors_used", (int)results->vectors_used, "reranked", (int)reranked));
 }
 
 static int run_audit(struct hs_exchange *x, struct hs_read_context *c)
@@ -82,7 +82,7 @@ static void found(struct hs_retrieval *r, int rc)
 		x->entry.query = r->text;
 		x->entry.query_len = strlen(r->text);
 		x->entry.keep_query = x->tenant->keep_queries;
-		rc = reply_hits(x, &r->results);
+		rc = reply_hits(x, &r->results, r->reranked);
 	}
 	finish(s);
 	if (rc == 0)

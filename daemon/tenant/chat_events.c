@@ -86,8 +86,9 @@ static json_t *chunk(const struct hs_chat_head *head, json_t *delta, const char 
 int hs_chat_event_evidence(struct hs_buf *out, const struct hs_chat_head *head, const struct hs_cited *evidence, size_t n)
 {
 	return append_event(out, chunk(head, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL,
-				       json_pack("{s:o, s:s*, s:s*}", "evidence", cited_list(evidence, n), "conversation",
-						 head->conversation, "message", head->message)));
+				       json_pack("{s:o, s:b, s:s*, s:s*}", "evidence", cited_list(evidence, n), "reranked",
+						 (int)head->reranked, "conversation", head->conversation, "message",
+						 head->message)));
 }
 
 int hs_chat_event_sentence(struct hs_buf *out, const struct hs_chat_head *head, const char *text,
@@ -131,13 +132,13 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 		  size_t n_citations, const struct hs_cited *evidence, size_t n_evidence, enum hs_outcome outcome,
 		  const char *finish_reason, const struct hs_chat_usage *usage)
 {
-	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s?, s:s*}, s:s}], s:o, s:{s:o, s:o, s:s, s:s*, s:s*}}", "id",
+	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s?, s:s*}, s:s}], s:o, s:{s:o, s:o, s:b, s:s, s:s*, s:s*}}", "id",
 					  head->id, "object", "chat.completion", "created", (json_int_t)(head->created_ms / 1000), "model",
 					  head->model, "choices", "index", 0, "message", "role", "assistant", "content",
 					  head->refuses ? NULL : text, "refusal", head->refuses ? text : NULL,
 					  "finish_reason", finish_reason, "usage", usage_json(usage), "hisho", "citations",
 					  cited_list(citations, n_citations), "evidence", cited_list(evidence, n_evidence),
-					  "outcome", hs_outcome_name(outcome), "conversation", head->conversation, "message",
+					  "reranked", (int)head->reranked, "outcome", hs_outcome_name(outcome), "conversation", head->conversation, "message",
 					  head->message));
 }
 

@@ -41,6 +41,7 @@ struct hs_chat_head { /* the same in every event of one answer */
 	int64_t created_ms;
 	const char *conversation, *message; /* where the answer is kept, and as what; NULL where it is not */
 	bool refuses; /* where JSON was asked for and there is no answer: the text stands as OpenAI's `refusal`, beside no content */
+	bool reranked;                      /* the passages are in a reranker's order */
 };
 
 struct hs_chat_usage {

@@ -121,7 +121,11 @@ static int take_models(struct hs_infer_client *c, const struct hs_frame *f)
 		c->models.connected = true;
 		for (uint32_t i = 0; i < m->count; i++) {
 			const struct hs_msg_model *one = &m->items[i];
-			if (one->encoder && !c->models.embeds && one->dimensions > 0 && one->dimensions <= 8192) {
+			if (one->scores && !c->models.reranks) {
+				c->models.reranks = true;
+				c->models.rerank_rate = one->prefill_rate;
+				copy_slice(c->models.reranker, sizeof c->models.reranker, one->id);
+			} else if (one->encoder && !one->scores && !c->models.embeds && one->dimensions > 0 && one->dimensions <= 8192) {
 				c->models.embeds = true;
 				c->models.dimensions = one->dimensions;
 				copy_slice(c->models.embedder, sizeof c->models.embedder, one->id);
@@ -311,6 +315,15 @@ int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *what, i
 	int rc = hs_put_embed(&b, what);
 	const struct request r = {.kind = EMBED, .ctx = ctx, .vectors = done};
 	return rc < 0 ? rc : ask(c, HS_MSG_EMBED, deadline, &b, &r, ret_request);
+}
+
+int hs_infer_rerank(struct hs_infer_client *c, const struct hs_msg_rerank *what, int64_t deadline, hs_infer_vectors_fn done,
+		    void *ctx, uint64_t *ret_request)
+{
+	HS_CLEANUP(hs_buf_wipe) struct hs_buf b = {.limit = HS_MSG_TEXT_MAX};
+	int rc = hs_put_rerank(&b, what);
+	const struct request r = {.kind = EMBED, .ctx = ctx, .vectors = done};
+	return rc < 0 ? rc : ask(c, HS_MSG_RERANK, deadline, &b, &r, ret_request);
 }
 
 int hs_infer_generate(struct hs_infer_client *c, const struct hs_msg_generate *what, int64_t deadline,

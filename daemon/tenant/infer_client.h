@@ -16,11 +16,12 @@
 struct hs_infer_client;
 
 struct hs_infer_models { /* what infer offers; strings live until the next change */
-	bool connected, embeds, generates;
-	char embedder[HS_MSG_NAME_MAX + 1], generator[HS_MSG_NAME_MAX + 1];
+	bool connected, embeds, generates, reranks;
+	char embedder[HS_MSG_NAME_MAX + 1], generator[HS_MSG_NAME_MAX + 1], reranker[HS_MSG_NAME_MAX + 1];
 	uint8_t embedder_hash[32];
 	uint32_t dimensions;
 	float prefill_rate; /* of the generator, tokens a second; 0: not measured yet */
+	float rerank_rate;  /* of the reranker, likewise */
 };
 
 /* changed (or NULL) is called when the models change or go away. */
@@ -38,6 +39,10 @@ typedef void (*hs_infer_vectors_fn)(void *ctx, int rc, const float *vectors, uin
 				    const struct hs_err *err);
 int hs_infer_embed(struct hs_infer_client *c, const struct hs_msg_embed *ask, int64_t deadline, hs_infer_vectors_fn done,
 		   void *ctx, uint64_t *ret_request) HS_MUST_CHECK;
+
+/* The same with one score a passage: dimensions is 1. */
+int hs_infer_rerank(struct hs_infer_client *c, const struct hs_msg_rerank *ask, int64_t deadline, hs_infer_vectors_fn done,
+		    void *ctx, uint64_t *ret_request) HS_MUST_CHECK;
 
 struct hs_infer_events {
 	void (*kept)(void *ctx, const struct hs_msg_kept *kept); /* answer it with hs_infer_go, or cancel */

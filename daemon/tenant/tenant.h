@@ -69,6 +69,7 @@ struct hs_tenant_counts {
 	uint64_t questions, not_found, failed; /* failed: ended with an error, or its client left */
 	uint64_t denied;                       /* as in denials.h, written or not */
 	uint64_t prompt_tokens, answer_tokens;
+	uint64_t reranked, rerank_missed;
 };
 
 struct hs_tenant {

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hs_msg_error error;
 	struct hs_slice name, media;
 	enum hs_process role;
-	switch (which % 15) {
+	switch (which % 16) {
 	case 0: (void)!hs_frame_parse(data, size, &frame, NULL); break;
 	case 1: ROUND_TRIP(hello, hs_hello); break;
 	case 2: (void)!hs_get_error(data, size, &error); break;
@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 11: ROUND_TRIP(done, hs_msg_done); break;
 	case 12: ROUND_TRIP(start, hs_msg_start); break;
 	case 13: ROUND_TRIP(ready, hs_msg_ready); break;
+	case 14: ROUND_TRIP(rerank, hs_msg_rerank); break;
 	default: ROUND_TRIP(models, hs_msg_models); break;
 	}
 	return 0;

@@ -16,8 +16,8 @@ static void test_classes_are_strict(void **state)
 	struct hs_sched_tenant t = {0};
 	struct hs_sched_job ingest = job(&t, HS_SCHED_INGEST), prefill = job(&t, HS_SCHED_PREFILL),
 			    decode = job(&t, HS_SCHED_DECODE);
-	struct hs_sched_job query = job(&t, HS_SCHED_QUERY), cancelled = job(&t, HS_SCHED_CANCELLED);
-	struct hs_sched_job *all[] = {&ingest, &prefill, &decode, &query, &cancelled};
+	struct hs_sched_job rerank = job(&t, HS_SCHED_RERANK), query = job(&t, HS_SCHED_QUERY), cancelled = job(&t, HS_SCHED_CANCELLED);
+	struct hs_sched_job *all[] = {&ingest, &prefill, &decode, &rerank, &query, &cancelled};
 	cancelled.ready = false; /* a job that waits for GO can be cancelled */
 	for (size_t i = 0; i < HS_ARRAY_LEN(all); i++)
 		assert_int_equal(hs_sched_add(&s, all[i]), 0);

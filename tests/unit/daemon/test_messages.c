@@ -153,12 +153,30 @@ static void test_models_round_trip(void **state)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
 	struct hs_msg_models models = {.count = 1, .items = {{.id = SLICE("e5"), .architecture = SLICE("bert"), .encoder = true,
-							      .dimensions = 384, .context = 512, .hash = {1, 2}}}};
+							      .scores = true, .dimensions = 384, .context = 512, .hash = {1, 2}}}};
 	struct hs_msg_models got;
 	assert_int_equal(hs_put_models(&b, &models), 0);
 	CHECK_BOUNDS(b, hs_get_models, &got);
 	assert_int_equal(got.items[0].dimensions, 384);
+	assert_true(got.items[0].encoder && got.items[0].scores);
 	assert_int_equal(got.items[0].hash[1], 2);
+}
+
+static void test_rerank_round_trip(void **state)
+{
+	HS_BUF_AUTO b = HS_BUF_INIT;
+	static struct hs_msg_rerank got;
+	const struct hs_msg_rerank ask = {.question = SLICE("旅費は"), .count = 2, .passages = {SLICE("日当"), SLICE("")}};
+	assert_int_equal(hs_put_rerank(&b, &ask), 0);
+	CHECK_BOUNDS(b, hs_get_rerank, &got);
+	assert_int_equal(got.count, 2);
+	assert_int_equal(got.passages[0].len, 6);
+	assert_int_equal(got.passages[1].len, 0);
+	HS_BUF_AUTO many = HS_BUF_INIT;
+	assert_int_equal(hs_put_str(&many, "q", 1) | hs_put_u32(&many, HS_MSG_RERANK_MAX + 1), 0);
+	for (unsigned i = 0; i <= HS_MSG_RERANK_MAX; i++)
+		assert_int_equal(hs_put_str(&many, "p", 1), 0);
+	assert_int_equal(hs_get_rerank(many.data, many.len, &got), -EPROTO);
 }
 
 static void test_key_is_fixed_size(void **state)
@@ -183,6 +201,7 @@ int main(void)
 		cmocka_unit_test(test_counts_are_bounded),
 		cmocka_unit_test(test_floats_must_be_finite),
 		cmocka_unit_test(test_models_round_trip),
+		cmocka_unit_test(test_rerank_round_trip),
 		cmocka_unit_test(test_key_is_fixed_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
