@@ -138,8 +138,8 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 					  head->refuses ? NULL : text, "refusal", head->refuses ? text : NULL,
 					  "finish_reason", finish_reason, "usage", usage_json(usage), "hisho", "citations",
 					  cited_list(citations, n_citations), "evidence", cited_list(evidence, n_evidence),
-					  "reranked", (int)head->reranked, "outcome", hs_outcome_name(outcome), "conversation", head->conversation, "message",
-					  head->message));
+					  "reranked", (int)head->reranked, "outcome", hs_outcome_name(outcome), "conversation",
+					  head->conversation, "message", head->message));
 }
 
 unsigned hs_error_status(const struct hs_err *err)
