@@ -1,0 +1,33 @@
+/*
+ * The memory of keys and values: pages of HS_GPU_PAGE_POSITIONS positions of all layers, taken once when the model is opened
+ * and shared by its sequences. A page belongs to one owner at a time and is zeroed on the way from one to the next: it is wiped
+ * when it is given back, and one whose wiping failed is not given out again.
+ */
+#ifndef HISHO_INFERENCE_CUDA_PAGES_H
+#define HISHO_INFERENCE_CUDA_PAGES_H
+
+#include "inference/cuda/device.h"
+
+struct hs_pages;
+
+/* head_bytes: of one head's keys, or values, of a page (layout.h); n_heads: of all layers, keys and values alike. */
+int hs_pages_create(struct hs_device *d, uint32_t head_bytes, uint32_t n_heads, uint32_t n, struct hs_pages **ret) HS_MUST_CHECK;
+void hs_pages_destroy(struct hs_pages *p); /* takes NULL; wipes */
+
+uint8_t *hs_pages_pool(const struct hs_pages *p); /* page i is at i * hs_pages_bytes */
+uint64_t hs_pages_bytes(const struct hs_pages *p);
+uint32_t hs_pages_count(const struct hs_pages *p);
+
+/* n pages that read zero: ret (n). -ENOMEM where so many are not there: then none is taken. From any thread, as all below. */
+int hs_pages_take(struct hs_pages *p, uint32_t n, uint32_t *ret) HS_MUST_CHECK;
+void hs_pages_own(struct hs_pages *p, const uint32_t *pages, uint32_t n, uint64_t owner);
+void hs_pages_give(struct hs_pages *p, const uint32_t *pages, uint32_t n);
+
+uint32_t hs_pages_used(struct hs_pages *p);
+uint32_t hs_pages_of(struct hs_pages *p, uint64_t owner);
+
+/* Positions from .. to - 1 of a sequence whose pages these are become zero; are copied from another's. */
+int hs_pages_wipe(struct hs_pages *p, const uint32_t *pages, uint32_t from, uint32_t to);
+int hs_pages_copy(struct hs_pages *p, const uint32_t *to, const uint32_t *from, uint32_t n);
+
+#endif

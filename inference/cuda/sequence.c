@@ -1,0 +1,181 @@
+/* Sequences: each holds pages of keys and values; a call runs several through the layers at once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inference/cuda/model.h"
+
+struct hs_backend_sequence {
+	struct hs_backend_model *m;
+	uint32_t n_pages;
+	float *logits;    /* (HS_LOGITS_MAX, vocab), taken with the first call: a sequence may only keep a prefix */
+	uint32_t pages[]; /* (n_pages) */
+};
+
+static size_t vocab_stride(const struct hs_backend_model *m)
+{
+	return hs_gpu_stride(m->w->hyper.n_vocab);
+}
+
+int hs_gpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret)
+{
+	if (hs_device_is_lost(m->device))
+		return -ENODEV;
+	uint32_t n = (max_tokens + HS_GPU_PAGE_POSITIONS - 1) / HS_GPU_PAGE_POSITIONS;
+	struct hs_backend_sequence *s = calloc(1, sizeof *s + n * sizeof *s->pages);
+	if (!s)
+		return -ENOMEM;
+	s->m = m;
+	s->n_pages = n;
+	int rc = hs_pages_take(m->pages, n, s->pages);
+	if (rc < 0) {
+		free(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void hs_gpu_sequence_destroy(struct hs_backend_sequence *s)
+{
+	if (!s)
+		return;
+	hs_pages_give(s->m->pages, s->pages, s->n_pages);
+	if (s->logits) { /* it has computed */
+		explicit_bzero(s->logits, HS_LOGITS_MAX * vocab_stride(s->m) * sizeof *s->logits);
+		hs_gpu_forget(s->m);
+	}
+	free(s->logits);
+	free(s);
+}
+
+void hs_gpu_sequence_own(struct hs_backend_sequence *s, uint64_t owner)
+{
+	hs_pages_own(s->m->pages, s->pages, s->n_pages, owner);
+}
+
+void hs_gpu_sequence_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
+{
+	hs_ignore(hs_pages_wipe(s->m->pages, s->pages, from, to)); /* fails only where the device is lost: the next call tells */
+}
+
+void hs_gpu_sequence_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n)
+{
+	hs_ignore(hs_pages_copy(s->m->pages, s->pages, from->pages, n)); /* as above */
+}
+
+/* n tokens of s, the first at `position`, join the pass; its pages begin at first_page. */
+static void add_tokens(struct hs_gpu_pass *p, const int32_t *ids, uint32_t position, uint32_t n, uint32_t first_page)
+{
+	const struct hs_gpu_inputs *in = &p->m->work.here;
+	for (uint32_t t = 0; t < n; t += HS_GPU_VIEW_TOKENS)
+		in->views[p->n_views++] = (struct hs_gpu_view){.token = p->n + t,
+							       .n = HS_MIN(n - t, HS_GPU_VIEW_TOKENS),
+							       .origin = position + t,
+							       .visible = position + n,
+							       .first_page = first_page};
+	for (uint32_t t = 0; t < n; t++, p->n++) {
+		in->ids[p->n] = ids[t];
+		in->positions[p->n] = position + t;
+		in->page_starts[p->n] = first_page;
+	}
+	p->longest = HS_MAX(p->longest, position + n);
+	p->most_tokens = HS_MAX(p->most_tokens, HS_MIN(n, HS_GPU_VIEW_TOKENS));
+}
+
+/* How many of the tokens that are left go next: those whose logits may be wanted stay together. */
+static uint32_t turn_of(uint32_t left, uint32_t capacity)
+{
+	if (left > capacity && left < capacity + HS_LOGITS_MAX)
+		return left - HS_LOGITS_MAX;
+	return HS_MIN(left, capacity);
+}
+
+/* All pages of all steps, one after the other, as every turn of the call sees them. */
+static void put_pages(struct hs_gpu_pass *p, const struct hs_backend_step *steps, uint32_t n_steps, uint32_t *first_pages)
+{
+	for (uint32_t i = 0; i < n_steps; i++) {
+		const struct hs_backend_sequence *s = steps[i].s;
+		hs_assert(s->n_pages <= p->m->work.n_pages - p->n_pages); /* pages are distinct */
+		memcpy(p->m->work.here.pages + p->n_pages, s->pages, s->n_pages * sizeof *s->pages);
+		first_pages[i] = p->n_pages;
+		p->n_pages += s->n_pages;
+	}
+}
+
+/* Logits of the last tokens of each step, to the sequences' own memory. */
+static void run_head(struct hs_gpu_pass *p, struct hs_backend_step *steps, uint32_t n_steps)
+{
+	struct hs_backend_model *m = p->m;
+	const struct hs_hyper *h = &m->w->hyper;
+	size_t embd = hs_gpu_stride(h->n_embd), stride = vocab_stride(m);
+	bool bytes = hs_gpu_wants_bytes(&m->head);
+	uint32_t rows = 0, token = p->n; /* of a step that was cut, only the last tokens are here */
+	for (uint32_t i = n_steps; i-- > 0;)
+		token -= HS_MIN(steps[i].n, p->n);
+	for (uint32_t i = 0; i < n_steps; i++) {
+		uint32_t here = HS_MIN(steps[i].n, p->n), n = steps[i].n_logits;
+		struct hs_gpu_acts a = hs_gpu_pass_acts(p, m->work.normed + rows * embd, h->n_embd, bytes);
+		if (bytes) {
+			a.q += rows * embd;
+			a.scale += rows * embd / 32;
+			a.sum += rows * embd / 32;
+		}
+		if (n)
+			hs_gpu_pass_norm(p, &m->final_norm, m->work.x + (token + here - n) * embd, n, &a);
+		token += here;
+		rows += n;
+	}
+	if (rows == 0)
+		return;
+	struct hs_gpu_acts all = hs_gpu_pass_acts(p, m->work.normed, h->n_embd, bytes);
+	hs_gpu_stream stream = hs_device_stream(m->device);
+	float scale = m->w->arch->has & HS_F_LOGIT_SCALE ? h->logit_scale : 1;
+	HS_GPU_LAUNCH(p, hs_gpu_multiply(stream, &m->head, &all, rows, m->work.logits, (uint32_t)stride, 0));
+	if (m->w->arch->has & HS_F_LOGIT_SCALE || h->final_cap > 0)
+		HS_GPU_LAUNCH(p, hs_gpu_scale(stream, m->work.logits, (uint32_t)stride, rows, h->n_vocab, scale, h->final_cap));
+	const float *from = m->work.logits;
+	for (uint32_t i = 0; i < n_steps; from += steps[i++].n_logits * stride) {
+		steps[i].logits = steps[i].s->logits;
+		steps[i].logits_stride = stride;
+		if (p->rc == 0 && steps[i].n_logits)
+			p->rc =
+			    hs_device_download(m->device, steps[i].s->logits, from, steps[i].n_logits * stride * sizeof *from);
+	}
+}
+
+static void run_steps(struct hs_gpu_pass *p, struct hs_backend_step *steps, uint32_t n_steps)
+{
+	uint32_t first_pages[HS_STEP_TOKENS_MAX];
+	put_pages(p, steps, n_steps, first_pages);
+	for (uint32_t at = 0; at < steps[0].n && p->rc == 0; at += p->n) { /* only a step alone takes more than one turn */
+		p->n = p->n_views = p->longest = p->most_tokens = 0;
+		for (uint32_t i = 0; i < n_steps; i++)
+			add_tokens(p, steps[i].ids + at, steps[i].position + at, turn_of(steps[i].n - at, p->m->work.capacity),
+				   first_pages[i]);
+		if (p->n_views > HS_GPU_VIEWS_ALONE)
+			p->most_tokens = HS_MAX(p->most_tokens, 2u); /* `partial` has room for so many alone */
+		hs_gpu_pass_begin(p);
+		hs_gpu_pass_layers(p);
+	}
+	run_head(p, steps, n_steps);
+	if (p->rc == 0) /* also where no logits were wanted: what failed is told now */
+		p->rc = hs_device_wait(p->m->device);
+}
+
+int hs_gpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y)
+{
+	struct hs_backend_model *m = steps[0].s->m;
+	struct hs_gpu_pass p = {.m = m, .y = y};
+	if (hs_device_is_lost(m->device))
+		return -ENODEV;
+	for (uint32_t i = 0; i < n_steps; i++) {
+		struct hs_backend_sequence *s = steps[i].s;
+		if (!s->logits && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m), sizeof *s->logits)))
+			return -ENOMEM;
+	}
+	hs_gpu_enter(m);
+	run_steps(&p, steps, n_steps);
+	hs_gpu_leave(m, false);
+	return p.rc;
+}
