@@ -1,6 +1,6 @@
 /*
  * Attention by tensor cores over pages. A warp has 16 queries (consecutive numbers token * group + head of one key head) and
- * takes the positions by 64: scores, their own maximum, weights as halves, their values; then it joins what it had with that (Dao
+ * takes the positions by 64: scores, their own maximum, weights, their values; then it joins what it had with that (Dao
  * et al., "FlashAttention-2", 2023, with a fixed step). A query alone gets one block for each 64 positions, whose parts `join`
  * puts together by the same steps in the same order, so the bits are the same.
  */
@@ -103,25 +103,41 @@ static __device__ struct queries queries_of(const struct args *g, const struct h
 	return q;
 }
 
-/* The queries, scaled, as words of A. */
-template <int width>
-static __device__ void load_queries(const struct args *g, const struct queries *q, uint32_t words[width / 16][4])
+/* Two floats as halves, and what these leave, so that a product loses nothing that matters. */
+static __device__ __forceinline__ void split_pair(float x, float y, uint32_t *high, uint32_t *low)
 {
-	const uint32_t dim = g->a.cache.head_dim;
+	*high = op_halves(x, y);
+	*low = op_halves(x - op_half_to_float((uint16_t)*high), y - op_half_to_float((uint16_t)(*high >> 16)));
+}
+
+/* Word i of A of columns 16 k .. of the queries, scaled. */
+static __device__ __forceinline__ void load_query(const struct args *g, const struct queries *q, unsigned k, unsigned i,
+						  uint32_t *high, uint32_t *low)
+{
+	const uint32_t dim = g->a.cache.head_dim, c = k * 16 + i / 2 * 8 + 2 * (op_lane() % 4), r = i % 2;
+	bool is = q->heads[r] < g->a.n_heads;
+	const float *x = g->a.q + (size_t)q->tokens[r] * g->a.stride + (is ? q->heads[r] : 0) * dim;
+	split_pair(is && c < dim ? x[c] * g->a.scale : 0, is && c + 1 < dim ? x[c + 1] * g->a.scale : 0, high, low);
+}
+
+/* Queries of heads up to 128 wide stay in registers; those of wider ones are read again for each split. */
+template <int width> struct kept {
+	static constexpr bool all = width <= 128;
+	uint32_t high[all ? width / 16 : 1][4], low[all ? width / 16 : 1][4];
+};
+
+template <int width>
+static __device__ __forceinline__ void load_queries(const struct args *g, const struct queries *q, unsigned k,
+						    struct kept<width> *to)
+{
 	UNROLL
-	for (unsigned k = 0; k < width / 16; k++)
-		UNROLL
-	for (unsigned i = 0; i < 4; i++) {
-		uint32_t c = k * 16 + i / 2 * 8 + 2 * (op_lane() % 4), r = i % 2;
-		bool is = q->heads[r] < g->a.n_heads;
-		const float *x = g->a.q + (size_t)q->tokens[r] * g->a.stride + (is ? q->heads[r] : 0) * dim;
-		words[k][i] = op_halves(is && c < dim ? x[c] * g->a.scale : 0, is && c + 1 < dim ? x[c + 1] * g->a.scale : 0);
-	}
+	for (unsigned i = 0; i < 4; i++)
+		load_query(g, q, k, i, &to->high[to->all ? k : 0][i], &to->low[to->all ? k : 0][i]);
 }
 
 /* Scores of 64 positions: D of eight products of 8 positions each; -infinity where a query does not see. */
 template <int width, int row>
-static __device__ __forceinline__ void score(const struct args *g, const struct queries *q, const uint32_t words[width / 16][4],
+static __device__ __forceinline__ void score(const struct args *g, const struct queries *q, struct kept<width> *a,
 					     const uint16_t *keys, uint32_t at, float s[8][4])
 {
 	unsigned lane = op_lane();
@@ -130,13 +146,19 @@ static __device__ __forceinline__ void score(const struct args *g, const struct 
 		for (unsigned i = 0; i < 4; i++)
 			s[n][i] = 0;
 	UNROLL
-	for (unsigned k = 0; k < width / 16; k++)
+	for (unsigned k = 0; k < width / 16; k++) {
+		if (!a->all)
+			load_queries<width>(g, q, k, a);
 		UNROLL
-	for (unsigned n = 0; n < 8; n += 2) {
-		uint32_t b[4];
-		LOAD_MATRIX(b, keys + (n * 8 + lane / 16 * 8 + lane % 8) * row + k * 16 + lane / 8 % 2 * 8);
-		MMA_F16(s[n], words[k], b);
-		MMA_F16(s[n + 1], words[k], b + 2);
+		for (unsigned n = 0; n < 8; n += 2) {
+			uint32_t b[4];
+			LOAD_MATRIX(b, keys + (n * 8 + lane / 16 * 8 + lane % 8) * row + k * 16 + lane / 8 % 2 * 8);
+			UNROLL
+			for (unsigned i = 0; i < 2; i++) {
+				MMA_F16(s[n + i], a->high[a->all ? k : 0], b + 2 * i);
+				MMA_F16(s[n + i], a->low[a->all ? k : 0], b + 2 * i);
+			}
+		}
 	}
 	UNROLL
 	for (unsigned n = 0; n < 8; n++)
@@ -150,8 +172,13 @@ static __device__ __forceinline__ void score(const struct args *g, const struct 
 	}
 }
 
-/* Scores to weights: their maximum m, sum l, and as halves the words of A of four products of 16 positions. */
-static __device__ __forceinline__ void soften(float s[8][4], float m[2], float l[2], uint32_t words[4][4])
+/* What the positions of a split weigh: words of A of four products of 16 positions. */
+struct weights {
+	uint32_t high[4][4], low[4][4];
+};
+
+/* Scores to weights, their maximum m and sum l. */
+static __device__ __forceinline__ void soften(float s[8][4], float m[2], float l[2], struct weights *w)
 {
 	for (unsigned r = 0; r < 2; r++) {
 		m[r] = NOTHING;
@@ -173,12 +200,12 @@ static __device__ __forceinline__ void soften(float s[8][4], float m[2], float l
 	UNROLL
 	for (unsigned n = 0; n < 4; n++)
 		for (unsigned i = 0; i < 4; i++)
-			words[n][i] = op_halves(s[2 * n + i / 2][i % 2 * 2], s[2 * n + i / 2][i % 2 * 2 + 1]);
+			split_pair(s[2 * n + i / 2][i % 2 * 2], s[2 * n + i / 2][i % 2 * 2 + 1], &w->high[n][i], &w->low[n][i]);
 }
 
 /* The values of 16 columns from c on, of 64 positions: D of two products. */
 template <int row>
-static __device__ __forceinline__ void weigh(const uint32_t words[4][4], const uint16_t *values, unsigned c, float d[2][4])
+static __device__ __forceinline__ void weigh(const struct weights *w, const uint16_t *values, unsigned c, float d[2][4])
 {
 	unsigned lane = op_lane();
 	for (unsigned i = 0; i < 8; i++)
@@ -187,8 +214,11 @@ static __device__ __forceinline__ void weigh(const uint32_t words[4][4], const u
 	for (unsigned n = 0; n < 4; n++) {
 		uint32_t b[4];
 		LOAD_MATRIX_T(b, values + (n * 16 + lane / 8 % 2 * 8 + lane % 8) * row + c + lane / 16 * 8);
-		MMA_F16(d[0], words[n], b);
-		MMA_F16(d[1], words[n], b + 2);
+		UNROLL
+		for (unsigned i = 0; i < 2; i++) {
+			MMA_F16(d[i], w->high[n], b + 2 * i);
+			MMA_F16(d[i], w->low[n], b + 2 * i);
+		}
 	}
 }
 
@@ -228,12 +258,14 @@ template <int width, int warps, bool alone> static __global__ __launch_bounds__(
 	if (alone && (split < first_span.from / LENGTH || split >= splits_end))
 		return;
 	struct queries q = queries_of(&g, v, head, block_first + threadIdx.x / 32 * ROWS);
-	uint32_t words[width / 16][4];
+	struct kept<width> kept;
 	float sums[width / 8][4] = {}, m[2] = {NOTHING, NOTHING}, l[2] = {0, 0};
-	load_queries<width>(&g, &q, words);
+	UNROLL
+	for (unsigned k = 0; k < (kept.all ? width / 16 : 0); k++)
+		load_queries<width>(&g, &q, k, &kept);
 	for (; split < (alone ? blockIdx.z + 1 : splits_end); split++) {
 		float s[8][4], fresh_m[2], fresh_l[2];
-		uint32_t weights[4][4];
+		struct weights weights;
 		load<width, row>(&g, v, head, split * LENGTH, last_span.to, keys);
 		if (both)
 			load<width, row>(&g, v, g.a.cache.n_kv_heads + head, split * LENGTH, last_span.to, values);
@@ -245,12 +277,12 @@ template <int width, int warps, bool alone> static __global__ __launch_bounds__(
 			op_copy_wait<1>();
 		if (!PLANTED(6))
 			SYNC();
-		score<width, row>(&g, &q, words, keys, split * LENGTH, s);
+		score<width, row>(&g, &q, &kept, keys, split * LENGTH, s);
 		if (!both) {
 			SYNC();
 			load<width, row>(&g, v, g.a.cache.n_kv_heads + head, split * LENGTH, last_span.to, values);
 		}
-		soften(s, fresh_m, fresh_l, weights);
+		soften(s, fresh_m, fresh_l, &weights);
 		op_copy_wait<0>();
 		SYNC();
 		struct joining j[2] = {join_at(m[0], fresh_m[0]), join_at(m[1], fresh_m[1])};
@@ -261,7 +293,7 @@ template <int width, int warps, bool alone> static __global__ __launch_bounds__(
 		UNROLL
 		for (unsigned c = 0; c < width / 16; c++) {
 			float d[2][4];
-			weigh<row>(weights, values, c * 16, d);
+			weigh<row>(&weights, values, c * 16, d);
 			UNROLL
 			for (unsigned i = 0; i < 8; i++) {
 				float *sum = &sums[2 * c + i / 4][i % 4];

@@ -110,7 +110,9 @@ template <int type> static __global__ __launch_bounds__(128) void multiply_one(s
 		const int8_t *q = j.a.q + token * j.a.stride;
 		const float *scales = j.a.scale + token * (j.a.stride / 32), *sums = j.a.sum + token * (j.a.stride / 32);
 		float sum = 0;
-		for (uint32_t g = slice; g < j.groups; g += SLICES) {
+		UNROLL_4 /* so that several loads are on their way */
+		    for (uint32_t g = slice; g < j.groups; g += SLICES)
+		{
 			const uint8_t *at = tile + (size_t)g * hs_gpu_tile_bytes((enum hs_gpu_type)type);
 			int dots[2];
 			dot_group<type>(at, row, q + g * 32, dots);

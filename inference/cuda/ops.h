@@ -30,6 +30,7 @@
 #include <cuda_fp16.h>
 
 #define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
 #define PLANTED(n) 0 /* bugs are planted on the host only */
 
 /* An array of the block. */
@@ -64,17 +65,17 @@ static __device__ __forceinline__ uint32_t op_permute(uint32_t low, uint32_t hig
 static __device__ __forceinline__ void op_mma_s8_k32(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
 {
 #if __CUDA_ARCH__ >= 800
-	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+	asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else /* 8 x 8 x 16 four times: integers add up the same in any order */
 	for (int half = 0; half < 2; half++) {
-		asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-			     : "+r"(d[0]), "+r"(d[1])
-			     : "r"(a[2 * half]), "r"(b[half]));
-		asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-			     : "+r"(d[2]), "+r"(d[3])
-			     : "r"(a[2 * half + 1]), "r"(b[half]));
+		asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+		    : "+r"(d[0]), "+r"(d[1])
+		    : "r"(a[2 * half]), "r"(b[half]));
+		asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+		    : "+r"(d[2]), "+r"(d[3])
+		    : "r"(a[2 * half + 1]), "r"(b[half]));
 	}
 #endif
 }
@@ -83,16 +84,16 @@ static __device__ __forceinline__ void op_mma_s8_k32(int32_t d[4], const uint32_
 static __device__ __forceinline__ void op_mma_s8_k16(int32_t d[4], const uint32_t a[2], const uint32_t b[1])
 {
 #if __CUDA_ARCH__ >= 800
-	asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-		     : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-		     : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+	asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+	    : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(b[0]));
 #else
-	asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-		     : "+r"(d[0]), "+r"(d[1])
-		     : "r"(a[0]), "r"(b[0]));
-	asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
-		     : "+r"(d[2]), "+r"(d[3])
-		     : "r"(a[1]), "r"(b[0]));
+	asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+	    : "+r"(d[0]), "+r"(d[1])
+	    : "r"(a[0]), "r"(b[0]));
+	asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+	    : "+r"(d[2]), "+r"(d[3])
+	    : "r"(a[1]), "r"(b[0]));
 #endif
 }
 
@@ -101,14 +102,14 @@ static __device__ __forceinline__ void op_mma_s8_k16(int32_t d[4], const uint32_
 static __device__ __forceinline__ void op_mma_f16(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
 #if __CUDA_ARCH__ >= 800
-	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
 	for (int half = 0; half < 2; half++)
-		asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-			     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-			     : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+		asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+		    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+		    : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
 #endif
 }
 
@@ -117,9 +118,9 @@ static __device__ __forceinline__ void op_mma_f16(float d[4], const uint32_t a[4
 static __device__ __forceinline__ void op_mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
 #if __CUDA_ARCH__ >= 800
-	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-		     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-		     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
 	unsigned g = op_lane() / 4, t = op_lane() % 4;
 	for (unsigned word = 0; word < 8; word++) /* k = 2 word, 2 word + 1 */
@@ -190,6 +191,11 @@ static __device__ __forceinline__ void op_fence(void)
 	__threadfence();
 }
 
+static __device__ __forceinline__ uint32_t op_load_now(const uint32_t *p)
+{
+	return *(const volatile uint32_t *)p;
+}
+
 static __device__ __forceinline__ float op_half_to_float(uint16_t h)
 {
 	return __half2float(__ushort_as_half(h));
@@ -215,7 +221,7 @@ static __device__ __forceinline__ uint32_t op_bits_of_float(float f)
 	return __float_as_uint(f);
 }
 
-/* A fence-free spin: what the loop reads must be volatile. */
+/* In a loop that waits for another block. */
 #define SPIN() ((void)0)
 
 template <typename... P, typename... A>
@@ -223,6 +229,16 @@ static int op_launch(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream 
 {
 	kernel<<<grid, block, 0, (cudaStream_t)stream>>>(arguments...);
 	return cudaGetLastError() == cudaSuccess ? 0 : -EIO;
+}
+
+/* All blocks at a time, which the device must have room for. The arguments have the parameters' very types. */
+template <typename... P>
+static int op_launch_together(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream stream, P... arguments)
+{
+	void *list[] = {(void *)&arguments...};
+	return cudaLaunchCooperativeKernel((const void *)kernel, grid, block, list, 0, (cudaStream_t)stream) == cudaSuccess
+		   ? 0
+		   : -EIO;
 }
 
 #else
@@ -260,6 +276,23 @@ static __device__ __forceinline__ float op_warp_max(float x)
 	for (int lanes = 16; lanes; lanes /= 2)
 		x = fmaxf(x, SHUFFLE_XOR(x, lanes));
 	return x;
+}
+
+/*
+ * All blocks of a launch wait for each other; what they wrote before is seen after. counter starts at zero, `round` counts the
+ * barriers from 1.
+ */
+static __device__ __forceinline__ void op_grid_barrier(uint32_t *counter, uint32_t round)
+{
+	SYNC();
+	if (threadIdx.x == 0) {
+		op_fence();
+		(void)op_atomic_add(counter, 1);
+		while (op_load_now(counter) < gridDim.x * round)
+			SPIN();
+		op_fence();
+	}
+	SYNC();
 }
 
 #endif

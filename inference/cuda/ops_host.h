@@ -8,6 +8,7 @@
 #include "tests/cuda_on_host/host.h"
 
 #define UNROLL
+#define UNROLL_4
 #define PLANTED(n) (hs_host_plant == (n))
 
 /* The key is one object a declaration, and a template's instance. */
@@ -214,6 +215,11 @@ static inline void op_fence(void)
 	hs_host_preempt();
 }
 
+static inline uint32_t op_load_now(const uint32_t *p)
+{
+	return *p;
+}
+
 static inline float op_half_to_float(uint16_t h)
 {
 	return hs_half_to_float(h);
@@ -249,6 +255,13 @@ static int op_launch(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream 
 {
 	(void)stream; /* launches run when they are called */
 	return hs_host_launch(kernel, grid, block, false, arguments...) == 0 ? 0 : -EIO;
+}
+
+template <typename... P>
+static int op_launch_together(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream stream, P... arguments)
+{
+	(void)stream; /* as above */
+	return hs_host_launch(kernel, grid, block, true, arguments...) == 0 ? 0 : -EIO;
 }
 
 #endif

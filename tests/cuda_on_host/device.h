@@ -44,11 +44,14 @@ struct device_case {
 	const char *name;
 	case_fn run;
 };
-extern const std::vector<struct device_case> cases_of_rows, cases_of_multiply, cases_of_experts, cases_of_attend, cases_of_sample,
-    cases_of_scan;
+extern const std::vector<struct device_case> cases_of_ops, cases_of_rows, cases_of_multiply, cases_of_experts, cases_of_attend,
+    cases_of_sample, cases_of_scan;
 
 /* Run a case in every mode; what it takes back must be the same bytes in each. */
 const char *sweep(case_fn run, unsigned orders);
+
+/* Why nothing can run, or NULL. */
+const char *device_missing(void);
 
 /* A sentence in a buffer of its own, for cases to return. */
 const char *wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -18,7 +18,7 @@
 const struct hs_cuda_plugin *hs_cuda_plugin(void);
 
 #define MEMORY (1ull << 28)
-#ifndef TOLERANCE /* of the kernels: to those of the GPU queries and shares are halves, as keys and values are */
+#ifndef TOLERANCE /* of the kernels: those of the GPU add in another order */
 #define TOLERANCE 1e-4
 #endif
 
