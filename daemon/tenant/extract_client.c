@@ -209,6 +209,13 @@ static int sealed_memory(const void *data, size_t len, int *ret_fd)
 	return 0;
 }
 
+/* The host's doing: whoever asked asks again when the program is back. */
+static int away(const struct hs_extract_client *c, struct hs_err *err)
+{
+	return hs_fail(err, ENOTCONN, "extract.away",
+		       HS_N_("The program that reads documents was restarted. The document is read again."), "%s", c->tenant);
+}
+
 int hs_extract(struct hs_extract_client *c, const void *data, size_t len, struct hs_slice name, struct hs_slice media,
 	       hs_extract_fn done, void *ctx, struct hs_err *err)
 {
@@ -217,8 +224,7 @@ int hs_extract(struct hs_extract_client *c, const void *data, size_t len, struct
 	if (hs_extract_client_busy(c))
 		return -EBUSY;
 	if (!l->channel)
-		return hs_fail(err, ENOTCONN, "extract.away",
-			       HS_N_("The program that reads documents was restarted. The document is read again."), "%s", c->tenant);
+		return away(c, err);
 	HS_FD_AUTO input = -1;
 	HS_FD_AUTO reader = -1;
 	HS_FD_AUTO writer = -1;
@@ -244,7 +250,7 @@ int hs_extract(struct hs_extract_client *c, const void *data, size_t len, struct
 	rc = hs_channel_send_frame(l->channel, &f);
 	if (rc < 0) {
 		free(e);
-		return rc;
+		return rc == -EPIPE ? away(c, err) : rc; /* it ended, and the loop has not heard of it yet */
 	}
 	(void)uv_pipe_init(c->loop, &e->pipe, 0);   /* neither initialiser can fail */
 	(void)uv_timer_init(c->loop, &e->timer);
