@@ -145,8 +145,8 @@ static int walk_next(struct walk *w, struct hs_trail_record *r, struct hs_err *e
 	if (missed < 0)
 		return missed;
 	/*
-	 * Behind the mark there is at most one record, which nobody was told of. More than one record's worth of bytes
-	 * that are no record was not left by a crash.
+	 * Behind the mark there is at most what was written at once, which nobody was told of. More bytes than that which are no
+	 * record were not left by a crash.
 	 */
 	if (rc == -EBADMSG && w->trail.size - w->trail.at > HS_AUDIT_RECORD_MAX)
 		return broken(err, "audit.chain", seq + 1, HS_N_("Behind the last record of the audit log lies something else."));
@@ -395,8 +395,8 @@ static int failed_for_good(struct hs_audit *a, struct hs_err *err, const char *w
 }
 
 /*
- * Write the record in a->record, sync it, move the mark, sync that. Only then was it acknowledged. An error of a sync is
- * final: the kernel forgets it, and a second sync that succeeds proves nothing.
+ * Write what a->record holds, whose last record is r, and sync it; move the mark, sync that. Only then was it acknowledged. An
+ * error of a sync is final: the kernel forgets it, and a second sync that succeeds proves nothing.
  */
 static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uint8_t *chain, struct hs_err *err)
 {
@@ -429,21 +429,23 @@ static int commit(struct hs_audit *a, const struct hs_trail_record *r, const uin
 	return 0;
 }
 
-/* Frame, sealed body, chain: the frame and the chain before it are bound to the body. */
+/*
+ * Frame, sealed body, chain: the frame and the chain before it are bound to the body. It goes behind what a->record holds. chain:
+ * of the record before; then of this one.
+ */
 static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n,
 		 uint8_t chain[static HS_AUDIT_CHAIN_LEN])
 {
 	uint8_t frame[HS_TRAIL_FRAME_LEN + HS_AUDIT_CHAIN_LEN];
 	r->body_len = n + HS_TRAIL_TAG_LEN;
-	r->seq = a->head.seq + 1;
+	size_t start = a->record.len;
 	if (r->time < a->clock_high)
 		r->flags |= HS_TRAIL_CLOCK_BACK;
 	if (r->body_len > HS_AUDIT_RECORD_MAX - HS_TRAIL_RECORD_MIN)
 		return -EMSGSIZE;
 	hs_trail_frame(r, frame);
 	hs_random(frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, HS_TRAIL_NONCE_LEN);
-	memcpy(frame + HS_TRAIL_FRAME_LEN, a->head.chain, HS_AUDIT_CHAIN_LEN);
-	a->record.len = 0;
+	memcpy(frame + HS_TRAIL_FRAME_LEN, chain, HS_AUDIT_CHAIN_LEN);
 	int rc = hs_buf_append(&a->record, frame, HS_TRAIL_FRAME_LEN);
 	if (!rc)
 		rc = hs_buf_reserve(&a->record, r->body_len + HS_AUDIT_CHAIN_LEN);
@@ -452,40 +454,59 @@ static int build(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *b
 	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(a->record.data + a->record.len, NULL, body, n, frame, sizeof(frame), NULL,
 							 frame + HS_TRAIL_FRAME_LEN - HS_TRAIL_NONCE_LEN, a->keys->seal);
 	a->record.len += r->body_len;
-	hs_trail_chain(a->head.chain, a->record.data, a->record.len, chain);
+	hs_trail_chain(frame + HS_TRAIL_FRAME_LEN, a->record.data + start, a->record.len - start, chain);
 	return hs_buf_append(&a->record, chain, HS_AUDIT_CHAIN_LEN);
 }
 
-static int append(struct hs_audit *a, struct hs_trail_record *r, const uint8_t *body, size_t n, struct hs_err *err)
-{
-	uint8_t chain[HS_AUDIT_CHAIN_LEN];
-	int rc = build(a, r, body, n, chain);
-	if (rc)
-		return hs_fail(err, -rc, "audit.record", HS_N_("The record cannot be written as it is; the request is refused."),
-			       "%zu bytes", n);
-	return commit(a, r, chain, err);
-}
-
-int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t *ret_seq, struct hs_err *err)
+static int build_entry(struct hs_audit *a, const struct hs_audit_entry *e, struct hs_trail_record *r,
+		       uint8_t chain[static HS_AUDIT_CHAIN_LEN], struct hs_err *err)
 {
 	uint8_t hmac[HS_AUDIT_HMAC_LEN];
-	if (a->failed)
-		return failed_for_good(a, err, "earlier");
 	if (e->query)
 		query_hmac(a->keys, e->query, e->query_len, hmac);
 	a->plain.len = 0;
 	int rc = hs_record_encode(e, hmac, &a->plain, err);
 	if (rc)
 		return rc;
-	struct hs_trail_record r = {.kind = HS_TRAIL_ENTRY,
-				    .time = e->time,
-				    .commit_seq = e->commit_seq,
-				    .flags = e->sets_clock ? HS_TRAIL_CLOCK_SET : 0};
-	rc = append(a, &r, a->plain.data, a->plain.len, err);
+	rc = build(a, r, a->plain.data, a->plain.len, chain);
 	sodium_memzero(a->plain.data, a->plain.len);
-	if (!rc && ret_seq)
-		*ret_seq = r.seq;
+	return rc ? hs_fail(err, -rc, "audit.record", HS_N_("The record cannot be written as it is; the request is refused."),
+			    "%zu bytes", a->plain.len)
+		  : 0;
+}
+
+int hs_audit_append_all(struct hs_audit *a, const struct hs_audit_entry *const *entries, size_t n, uint64_t *ret_first,
+			struct hs_err *err)
+{
+	uint8_t chain[HS_AUDIT_CHAIN_LEN];
+	struct hs_trail_record r = {0};
+	uint64_t first = a->head.seq + 1;
+	int rc = 0;
+	hs_assert(n > 0);
+	if (a->failed)
+		return failed_for_good(a, err, "earlier");
+	memcpy(chain, a->head.chain, sizeof(chain));
+	a->record.len = 0;
+	for (size_t i = 0; !rc && i < n; i++) {
+		const struct hs_audit_entry *e = entries[i];
+		hs_assert(n == 1 || !e->sets_clock);
+		r = (struct hs_trail_record){.kind = HS_TRAIL_ENTRY,
+					     .seq = first + i,
+					     .time = e->time,
+					     .commit_seq = e->commit_seq,
+					     .flags = e->sets_clock ? HS_TRAIL_CLOCK_SET : 0};
+		rc = build_entry(a, e, &r, chain, err);
+	}
+	if (!rc)
+		rc = commit(a, &r, chain, err);
+	if (!rc && ret_first)
+		*ret_first = first;
 	return rc;
+}
+
+int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t *ret_seq, struct hs_err *err)
+{
+	return hs_audit_append_all(a, &e, 1, ret_seq, err);
 }
 
 void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret)

@@ -106,6 +106,13 @@ void hs_audit_unlock(struct hs_audit *a);
  */
 int hs_audit_append(struct hs_audit *a, const struct hs_audit_entry *e, uint64_t *ret_seq, struct hs_err *err) HS_MUST_CHECK;
 
+/*
+ * The same for several, synced once: all are durable, or nobody is told of any. Their times do not descend, and none sets the
+ * clock; together they take at most HS_AUDIT_RECORD_MAX. *ret_first (or NULL): the first one's sequence, which the others follow.
+ */
+int hs_audit_append_all(struct hs_audit *a, const struct hs_audit_entry *const *entries, size_t n, uint64_t *ret_first,
+			struct hs_err *err) HS_MUST_CHECK;
+
 void hs_audit_head(const struct hs_audit *a, struct hs_audit_head *ret);
 
 /*

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "daemon/child.h"
 #include "daemon/tenant/chat_events.h"
+#include "daemon/tenant/filing.h"
 #include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
 #include "policy/witness.h"
@@ -170,16 +171,20 @@ static void job_done(struct hs_job *job)
 	hs_exchange_release(x);
 }
 
+int hs_exchange_busy(struct hs_exchange *x)
+{
+	return hs_fail(&x->err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "%s", x->path);
+}
+
 static int push(struct hs_exchange *x, struct hs_worker *worker, void (*run)(struct hs_job *, void *))
 {
 	hs_assert(!x->busy);
 	x->job = (struct hs_job){.run = run, .done = job_done};
 	int rc = hs_worker_push(worker, &x->job);
-	if (rc == 0)
-		x->busy = true;
-	else
-		(void)hs_fail(&x->err, EBUSY, "request.busy", HS_N_("The service is busy. Try again shortly."), "%s", x->path);
-	return rc;
+	if (rc < 0)
+		return hs_exchange_busy(x);
+	x->busy = true;
+	return 0;
 }
 
 int hs_exchange_on_reader(struct hs_exchange *x, int (*run)(struct hs_exchange *, struct hs_read_context *),
@@ -250,14 +255,19 @@ static int run_gate(struct hs_exchange *x, struct hs_read_context *c)
 	return rc;
 }
 
+void hs_exchange_complete_entry(struct hs_exchange *x, int64_t now_ms)
+{
+	x->entry.principal = x->who.user;
+	x->entry.time = now_ms;
+	x->entry.commit_seq = hs_store_commit_seq(x->tenant->store);
+}
+
 /* Under the log's lock. */
 static int append_audit(struct hs_exchange *x, uint64_t *ret_seq)
 {
 	struct hs_tenant *t = x->tenant;
-	x->entry.principal = x->who.user;
-	x->entry.time = hs_now_ms();
-	x->entry.commit_seq = hs_store_commit_seq(t->store);
 	uint64_t seq;
+	hs_exchange_complete_entry(x, hs_now_ms());
 	int rc = hs_audit_append(t->audit, &x->entry, &seq, &x->err);
 	if (rc < 0)
 		return rc;
@@ -313,13 +323,8 @@ static int keep_witness(struct hs_exchange *x)
 
 /*
  * Whoever records while rights change would be judged by the old ones and stand in the log behind the change: they wait until it
- * is committed. What is filed changes nobody's rights, and may be long in being synced: nobody waits for it.
+ * is committed. What is filed changes nobody's rights, and may be long in being synced: nobody waits for it (filing.c).
  */
-static bool changes_rights(const struct hs_exchange *x)
-{
-	return x->route->body_max <= HS_EXCHANGE_BODY_MAX;
-}
-
 static int record_and_commit(struct hs_exchange *x, uint64_t *ret_seq)
 {
 	struct hs_audit *audit = x->tenant->audit;
@@ -327,11 +332,9 @@ static int record_and_commit(struct hs_exchange *x, uint64_t *ret_seq)
 	int rc = append_audit(x, ret_seq);
 	if (rc == 0)
 		rc = keep_witness(x);
-	if (rc == 0 && changes_rights(x))
+	if (rc == 0)
 		rc = hs_store_commit(x->tenant->store, &x->err);
 	hs_audit_unlock(audit);
-	if (rc == 0 && !changes_rights(x))
-		rc = hs_store_commit(x->tenant->store, &x->err);
 	return rc;
 }
 
@@ -359,8 +362,7 @@ int hs_exchange_transaction(struct hs_exchange *x, struct hs_write_context *c,
 	return rc;
 }
 
-/* Judged again, then done. */
-static int write_for_route(struct hs_exchange *x, struct hs_write_context *c)
+int hs_exchange_write(struct hs_exchange *x, struct hs_write_context *c)
 {
 	int rc = 0;
 	if (x->route->gate != HS_GATE_OPEN && x->who.kind != HS_CREDENTIAL_PEER)
@@ -370,7 +372,7 @@ static int write_for_route(struct hs_exchange *x, struct hs_write_context *c)
 
 static int run_route_write(struct hs_exchange *x, struct hs_write_context *c)
 {
-	return hs_exchange_transaction(x, c, write_for_route, NULL);
+	return hs_exchange_transaction(x, c, hs_exchange_write, NULL);
 }
 
 static int run_audit(struct hs_exchange *x, struct hs_read_context *c)
@@ -438,7 +440,8 @@ static void after_gate(struct hs_exchange *x, int rc)
 	if (rc == 0 && x->who.touch)
 		touch_session(x);
 	if (rc == 0 && !x->gone && x->route->write)
-		rc = hs_exchange_on_writer(x, run_route_write, after_write);
+		rc = x->route->together ? hs_filing_push(x->tenant->filing, x, after_write)
+					: hs_exchange_on_writer(x, run_route_write, after_write);
 	else if (rc == 0 && !x->gone && x->route->start)
 		rc = x->route->start(x);
 	else if (rc == 0 && x->audited)

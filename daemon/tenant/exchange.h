@@ -38,6 +38,7 @@ struct hs_route {
 	enum hs_gate_kind gate;
 	uint32_t scope;            /* enum hs_scope */
 	bool grant;                /* resolve a grant: x->grant is there */
+	bool together;             /* its writes share a transaction with others that wait: each undoes itself where it fails */
 	bool revokes;              /* may take rights away: infer forgets what it keeps of this tenant */
 	size_t body_max;           /* 0: HS_EXCHANGE_BODY_MAX */
 
@@ -155,6 +156,15 @@ int hs_exchange_record(struct hs_exchange *x, struct hs_read_context *c, uint64_
 
 /* Write x->entry now, on the writer or the recorder: synced when it returns. Otherwise hs_exchange_audit does it before release. */
 int hs_exchange_append_audit(struct hs_exchange *x, uint64_t *ret_seq) HS_MUST_CHECK;
+
+/* What another asks of the queue is refused: -EBUSY, and x->err says so. */
+int hs_exchange_busy(struct hs_exchange *x);
+
+/* Judged again, then x->route->write, in the open transaction. */
+int hs_exchange_write(struct hs_exchange *x, struct hs_write_context *c) HS_MUST_CHECK;
+
+/* x->entry gets who, when and after which commit. Under the log's lock. */
+void hs_exchange_complete_entry(struct hs_exchange *x, int64_t now_ms);
 
 /*
  * On the writer thread, one transaction: write (which may ask for an audit record), record, commit. The record is on disk

@@ -16,6 +16,7 @@
 #include "daemon/jail.h"
 #include "daemon/tenant/embedder.h"
 #include "daemon/tenant/extract_client.h"
+#include "daemon/tenant/filing.h"
 #include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
 #include "daemon/tenant/intake.h"
@@ -433,6 +434,8 @@ int main(int argc, char **argv)
 		rc = hs_extract_client_create(&p.loop, p.tenant.id.s, &p.tenant.extract);
 	if (rc == 0)
 		rc = hs_intake_create(&p.tenant, &p.tenant.intake);
+	if (rc == 0)
+		rc = hs_filing_create(&p.tenant, &p.tenant.filing);
 	if (rc == 0)
 		rc = hs_embedder_create(&p.tenant, &p.tenant.embedder);
 	if (rc == 0)

@@ -18,7 +18,8 @@ const struct hs_route hs_routes[] = {
 	{"POST", "/v1/messages/{}/feedback", HS_GATE_SCOPE, HS_SCOPE_ASK, .body_max = 16 * 1024, .write = hs_api_feedback},
 
 	{"GET", "/v1/documents", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_documents},
-	{"POST", "/v1/documents", HS_GATE_LOCAL, HS_SCOPE_INGEST, .body_max = HS_SUBMISSION_MAX, .write = hs_api_submit},
+	{"POST", "/v1/documents", HS_GATE_LOCAL, HS_SCOPE_INGEST, .together = true, .body_max = HS_SUBMISSION_MAX,
+	 .write = hs_api_submit},
 	{"GET", "/v1/documents/{}/source", HS_GATE_SCOPE, HS_SCOPE_ASK, .grant = true, .read = hs_api_source},
 	{"GET", "/v1/jobs", HS_GATE_LOCAL, HS_SCOPE_INGEST, .read = hs_api_jobs},
 	{"GET", "/v1/jobs/{}", HS_GATE_LOCAL, HS_SCOPE_INGEST, .read = hs_api_job},

@@ -15,6 +15,7 @@
 #include "daemon/tenant/extract_client.h"
 #include "daemon/tenant/heads.h"
 #include "daemon/tenant/infer_client.h"
+#include "daemon/tenant/filing.h"
 #include "daemon/tenant/intake.h"
 #include "daemon/tenant/sweep.h"
 #include "policy/witness.h"
@@ -215,6 +216,7 @@ void hs_tenant_close(struct hs_tenant *t)
 	hs_worker_destroy(t->writer);
 	hs_worker_destroy(t->recorder);
 	hs_intake_destroy(t->intake);
+	hs_filing_destroy(t->filing);
 	hs_embedder_destroy(t->embedder);
 	hs_heads_destroy(t->heads);
 	hs_infer_client_destroy(t->infer);
@@ -233,6 +235,7 @@ void hs_tenant_close(struct hs_tenant *t)
 	t->readers = t->writer = t->recorder = t->preparer = NULL;
 	t->preparer_own = NULL;
 	t->intake = NULL;
+	t->filing = NULL;
 	t->embedder = NULL;
 	t->heads = NULL;
 	t->infer = NULL;

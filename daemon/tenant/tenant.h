@@ -51,6 +51,7 @@ struct hs_extract_client;
 struct hs_heads;
 struct hs_infer_client;
 struct hs_intake;
+struct hs_filing;
 
 /* A reader thread's own, and the recorder's. */
 struct hs_read_context {
@@ -101,6 +102,7 @@ struct hs_tenant {
 	struct hs_infer_client *infer;
 	struct hs_extract_client *extract;
 	struct hs_intake *intake;
+	struct hs_filing *filing;
 	struct hs_embedder *embedder;
 	struct hs_heads *heads;
 

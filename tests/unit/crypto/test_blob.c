@@ -142,7 +142,8 @@ static void test_abandoned_blobs_and_bad_names_leave_nothing(void **state)
 	assert_int_equal(folder_count(f), 0);
 }
 
-static int try_unseal(const char *name, const struct hs_key *key, const struct hs_blob_info *info, const struct hs_buf *sealed, size_t len)
+static int try_unseal(const char *name, const struct hs_key *key, const struct hs_blob_info *info, const struct hs_buf *sealed,
+		      size_t len)
 {
 	HS_BUF_AUTO out = HS_BUF_INIT;
 	return hs_blob_unseal(name, key, info, sealed->data, len, 1 << 20, &out, NULL);

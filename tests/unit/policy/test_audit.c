@@ -461,6 +461,60 @@ static void a_crash_at_any_byte_of_an_append_loses_nothing_acknowledged(void **s
 	}
 }
 
+static uint64_t must_append_all(struct hs_audit *a)
+{
+	const struct hs_audit_entry e[] = {entry("read"), entry("search"), entry("ask")};
+	const struct hs_audit_entry *const all[] = {&e[0], &e[1], &e[2]};
+	uint64_t first = 0;
+	assert_int_equal(hs_audit_append_all(a, all, HS_ARRAY_LEN(all), &first, NULL), 0);
+	return first;
+}
+
+/* Several at once are a chain like those written one by one; a crash leaves the first of them, whole ones only, or none. */
+static void several_at_once_are_acknowledged_together(void **state)
+{
+	struct world *w = *state;
+	struct hs_audit *a = must_open(w);
+	must_append(a, "answer");
+	HS_BUF_AUTO log = slurp(w, "log");
+	HS_BUF_AUTO mark = slurp(w, "log.mark");
+	assert_int_equal(must_append_all(a), 2);
+	HS_BUF_AUTO all = slurp(w, "log");
+	must_append(a, "answer");
+	struct hs_audit_head head;
+	hs_audit_head(a, &head);
+	assert_int_equal(head.seq, 5);
+	hs_audit_close(a);
+	assert_string_equal(must_see(w, NULL).actions, "answer read search ask answer ");
+	assert_int_equal(verify_rc(w, NULL, NULL), 0);
+	static const char *const left[] = {"answer ", "answer read ", "answer read search ", "answer read search ask "};
+	size_t record = (all.len - log.len) / 3; /* of one size: padded */
+	for (size_t len = log.len; len <= all.len; len += 13) {
+		size_t whole = (len - log.len) / record;
+		char expected[64];
+		spill(w, "log", all.data, len);
+		spill(w, "log.mark", mark.data, mark.len);
+		a = must_open(w);
+		hs_audit_close(a);
+		(void)snprintf(expected, sizeof expected, "%s%s", left[whole], len == log.len + whole * record ? "" : "audit.cut ");
+		assert_string_equal(must_see(w, NULL).actions, expected);
+	}
+	/* One that is over the limits: none is written. */
+	char object[4096];
+	memset(object, 'x', sizeof object - 1);
+	object[sizeof object - 1] = '\0';
+	struct hs_audit_entry good = entry("read"), bad = entry("read");
+	const struct hs_audit_entry *const both[] = {&good, &bad};
+	bad.object = object;
+	spill(w, "log", log.data, log.len);
+	spill(w, "log.mark", mark.data, mark.len);
+	a = must_open(w);
+	assert_true(hs_audit_append_all(a, both, HS_ARRAY_LEN(both), NULL, NULL) < 0);
+	assert_int_equal(must_append_all(a), 2);
+	hs_audit_close(a);
+	assert_string_equal(must_see(w, NULL).actions, "answer read search ask ");
+}
+
 static void a_creation_cut_short_begins_again(void **state)
 {
 	struct world *w = *state;
@@ -683,6 +737,7 @@ int main(void)
 		TEST(a_creation_cut_short_begins_again),
 		TEST(a_full_disk_refuses_and_recovers),
 		TEST(a_mark_that_cannot_be_written_is_final),
+		TEST(several_at_once_are_acknowledged_together),
 		TEST(entries_over_their_limits_are_refused),
 		TEST(disk_space_is_held_behind_the_end),
 	};
