@@ -544,5 +544,6 @@ static int run(struct hs_cli *cli, int argc, char **argv)
 }
 
 const struct hs_verb hs_verb_eval = {"eval", run,
-				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE] [--reranker FILE] [--answers N --generator FILE]",
+				     "SET --mode lexical|vector|hybrid [--run OUT.tsv] [--keep DIR] [--embedder FILE] [--reranker FILE] "
+				     "[--answers N --generator FILE]",
 				     HS_N_("measure retrieval on a BEIR folder, through the whole pipeline")};

@@ -260,7 +260,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (usage || optind != argc || !k.state || (k.units && k.credential)) {
-		fprintf(stderr, "usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n              [--credential FILE | --units DIR]\n");
+		fprintf(stderr,
+			"usage: hishod --state DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n"
+			"              [--credential FILE | --units DIR]\n");
 		return 2;
 	}
 	char *state = realpath(k.state, NULL), *generator = k.generator ? realpath(k.generator, NULL) : NULL,

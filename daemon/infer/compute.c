@@ -26,6 +26,7 @@ struct hs_compute {
 	struct hs_sched sched;
 	struct event *first, **last;
 	bool started, stop;
+	uint64_t rerank_rests_until; /* hs_monotonic_us; the compute thread's */
 	pthread_mutex_t prefix_lock;
 	struct hs_prefixes prefixes;
 	uv_async_t async;
@@ -132,6 +133,18 @@ static bool is_cancelled(const struct turn *t)
 	return yes;
 }
 
+/* These two under the lock. */
+static void set_rest(struct hs_compute *c)
+{
+	c->sched.rerank_rests = hs_monotonic_us() < c->rerank_rests_until;
+}
+
+static struct hs_sched_job *pick(struct hs_compute *c, enum hs_sched_class worst)
+{
+	set_rest(c);
+	return hs_sched_pick(&c->sched, worst);
+}
+
 static int ask_generation(void *arg)
 {
 	struct turn *t = arg;
@@ -139,7 +152,7 @@ static int ask_generation(void *arg)
 		if (is_cancelled(t))
 			return 1;
 		pthread_mutex_lock(&t->c->lock);
-		struct hs_sched_job *query = hs_sched_pick(&t->c->sched, HS_SCHED_RERANK);
+		struct hs_sched_job *query = pick(t->c, HS_SCHED_RERANK);
 		bool stop = t->c->stop;
 		pthread_mutex_unlock(&t->c->lock);
 		if (stop)
@@ -157,6 +170,7 @@ static int ask_ingest(void *arg)
 {
 	struct turn *t = arg;
 	pthread_mutex_lock(&t->c->lock);
+	set_rest(t->c);
 	bool stop = t->c->stop || hs_sched_waits(&t->c->sched, HS_SCHED_PREFILL);
 	pthread_mutex_unlock(&t->c->lock);
 	return stop || atomic_load(&t->job->cancelled);
@@ -197,6 +211,7 @@ static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
 /* Passages against their question. A question of another may be embedded between batches, not within one. */
 static void run_rerank(struct hs_compute *c, struct hs_infer_job *job)
 {
+	uint64_t begin = hs_monotonic_us();
 	uint32_t n_passages = job->n_texts - 1, n = HS_MIN(HS_EMBED_BATCH, n_passages - job->n_done);
 	const char *texts[HS_EMBED_BATCH];
 	size_t lens[HS_EMBED_BATCH];
@@ -214,6 +229,7 @@ static void run_rerank(struct hs_compute *c, struct hs_infer_job *job)
 	if (rc == 0 && n)
 		rc = hs_score(c->models->reranker.model, job->texts, job->offsets[1], texts, lens, n, ask_query, &t,
 			      job->vectors + job->n_done);
+	c->rerank_rests_until = 2 * hs_monotonic_us() - begin;
 	if (rc == -ECANCELED)
 		return; /* the list says what comes next */
 	job->n_done += rc == 0 ? n : 0;
@@ -461,7 +477,11 @@ static void *compute(void *arg)
 	post(c, e);
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop) {
-		struct hs_sched_job *next = hs_sched_pick(&c->sched, HS_SCHED_INGEST);
+		struct hs_sched_job *next = pick(c, HS_SCHED_INGEST);
+		if (!next && c->sched.rerank_rests) { /* nothing else wants the time */
+			c->rerank_rests_until = 0;
+			continue;
+		}
 		if (!next) {
 			pthread_cond_wait(&c->wake, &c->lock);
 			continue;

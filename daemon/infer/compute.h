@@ -8,8 +8,10 @@
  *
  * A prompt begins with what a kept prefix holds of it (prefixes.h). Answers that decode at the same time share passes.
  *
- * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding or a batch of reranking of any
- * tenant is computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done again.
+ * While a chunk of prefill runs, the engine asks every 20 ms whether to go on: there a query embedding, or a batch of reranking,
+ * of any tenant is computed in between, and cancellation is seen. Passages being embedded give way at once; their batch is done
+ * again. Behind a batch of reranking, other work goes first for as long as that took: whoever searches without end slows answers,
+ * and does not stop them.
  *
  * Where a GPU is lost, the engine goes on with the CPU: prompts begin anew there, answers that were being told end with -ENODEV.
  */

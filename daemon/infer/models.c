@@ -130,8 +130,8 @@ static bool is_of_kind(const struct hs_model_info *i, enum hs_served_kind kind)
 	return kind == HS_SERVED_GENERATOR ? !i->encoder : kind == HS_SERVED_EMBEDDER ? i->encoder && !i->n_labels : i->scores;
 }
 
-int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind, const struct hs_model_options *options,
-			 struct hs_err *err)
+int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind,
+			 const struct hs_model_options *options, struct hs_err *err)
 {
 	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
 	if (strlen(file) > HS_MSG_NAME_MAX)

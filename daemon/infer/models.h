@@ -24,8 +24,8 @@ struct hs_models {
 enum hs_served_kind { HS_SERVED_GENERATOR, HS_SERVED_EMBEDDER, HS_SERVED_RERANKER };
 
 /* Hashed, loaded, its prefill measured. A model of another kind is refused. */
-int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind, const struct hs_model_options *options,
-			 struct hs_err *err) HS_MUST_CHECK;
+int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind,
+			 const struct hs_model_options *options, struct hs_err *err) HS_MUST_CHECK;
 void hs_models_finish(struct hs_models *m);
 
 int hs_models_put(const struct hs_models *m, struct hs_buf *out) HS_MUST_CHECK; /* MODELS_REPLY */

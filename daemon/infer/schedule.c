@@ -38,7 +38,7 @@ static bool needs_slot(const struct hs_sched_job *j)
 
 static bool may_run(const struct hs_sched *s, const struct hs_sched_job *j, enum hs_sched_class worst)
 {
-	if (j->class > worst || (!j->ready && j->class != HS_SCHED_CANCELLED))
+	if (j->class > worst || (!j->ready && j->class != HS_SCHED_CANCELLED) || (j->class == HS_SCHED_RERANK && s->rerank_rests))
 		return false;
 	uint32_t own = j->tenant->slots_max ? j->tenant->slots_max : HS_SCHED_TENANT_SLOTS;
 	return !needs_slot(j) || (s->slots < HS_SCHED_SLOTS && j->tenant->slots < own);

@@ -2,8 +2,9 @@
  * Which job computes next. Pure logic: no threads, no clocks, no models. The caller holds its own lock.
  *
  * Classes are strict: cancelled jobs first (ending them frees memory), then query embeddings, reranking, decoding,
- * prefill, and embeddings of passages. Inside a class the tenant that was served longest ago goes first, and a tenant's own jobs in order of
- * their coming. A generation needs a slot (its KV cache) to begin its prefill; slots are few, in all and for each tenant.
+ * prefill, and embeddings of passages. Inside a class the tenant that was served longest ago goes first, and a tenant's own
+ * jobs in order of their coming. A generation needs a slot (its KV cache) to begin its prefill; slots are few, in all and for each
+ * tenant. Reranking rests where its caller says so.
  */
 #ifndef HISHO_DAEMON_INFER_SCHEDULE_H
 #define HISHO_DAEMON_INFER_SCHEDULE_H
@@ -45,6 +46,7 @@ struct hs_sched {
 	struct hs_sched_job *first;
 	uint64_t tick;
 	uint32_t slots;
+	bool rerank_rests; /* no job of reranking is picked */
 };
 
 /* Append. -EBUSY where the tenant has HS_SCHED_QUEUE_MAX jobs already. */

@@ -27,7 +27,7 @@ struct client { /* a channel; after it is gone, what its jobs still point to */
 	struct hs_limits limits;
 	struct hs_token_count count; /* what its generations took, since the channel is there */
 	struct request *requests;
-	size_t n_generations; /* of them */
+	size_t n_generations, n_reranks; /* of them */
 	uint64_t wipes[HS_INFER_WIPES_MAX]; /* WIPEs that wait for the requests' end */
 	size_t n_wipes;
 	bool wants_models;
@@ -182,6 +182,7 @@ static void on_ended(struct hs_infer_job *job, int rc)
 		at = &(*at)->next;
 	*at = r->next;
 	k->infer->n_requests--;
+	k->n_reranks -= job->reranks;
 	if (generates(job)) {
 		k->n_generations--;
 		if (job->prefill_us || job->decode_us) /* what waited took nothing */
@@ -209,14 +210,14 @@ static struct request *find_request(struct client *k, uint64_t id)
 	return r;
 }
 
-static int add_request(struct client *k, const struct hs_frame *f, struct hs_infer_job *job)
+static int add_request(struct client *k, const struct hs_frame *f, struct hs_infer_job *job, int64_t deadline)
 {
 	struct request *r = calloc(1, sizeof *r);
 	if (!r)
 		return -ENOMEM;
 	*r = (struct request){.job = job, .client = k, .id = f->request};
 	job->owner = r;
-	job->deadline = f->deadline;
+	job->deadline = deadline;
 	job->sched.tenant = &k->tenant;
 	job->text = on_text;
 	job->ended = on_ended;
@@ -229,6 +230,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	k->requests = r;
 	k->infer->n_requests++;
 	k->n_generations += generates(job);
+	k->n_reranks += job->reranks;
 	return 0;
 }
 
@@ -284,7 +286,7 @@ static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err 
 			     job->offsets[ask->count] <= HS_INFER_QUERY_BYTES_MAX;
 		job->sched.class = job->query ? HS_SCHED_QUERY : HS_SCHED_INGEST;
 		job->sched.ready = true;
-		rc = add_request(k, f, job);
+		rc = add_request(k, f, job, f->deadline);
 		if (rc < 0)
 			(void)fail_busy(err, rc);
 	}
@@ -301,6 +303,10 @@ static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err
 	int rc = ask && job ? hs_get_rerank(f->payload, f->payload_len, ask) : -ENOMEM;
 	if (rc == 0 && !k->infer->models->reranker.model)
 		rc = hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "reranker");
+	if (rc == 0 && f->payload_len > HS_INFER_RERANK_BYTES_MAX)
+		rc = hs_fail(err, EMSGSIZE, "model.rerank_too_long", "", "%zu bytes", (size_t)f->payload_len);
+	if (rc == 0 && k->n_reranks >= HS_INFER_RERANKS_MAX)
+		rc = fail_busy(err, -EBUSY);
 	if (rc == 0) {
 		struct hs_slice texts[1 + HS_MSG_RERANK_MAX] = {ask->question};
 		memcpy(texts + 1, ask->passages, ask->count * sizeof *texts);
@@ -312,7 +318,8 @@ static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err
 		job->reranks = true;
 		job->sched.class = HS_SCHED_RERANK;
 		job->sched.ready = true;
-		rc = add_request(k, f, job);
+		int64_t latest = hs_now_ms() + HS_INFER_RERANK_MS;
+		rc = add_request(k, f, job, f->deadline && f->deadline < latest ? f->deadline : latest);
 		if (rc < 0)
 			(void)fail_busy(err, rc);
 	}
@@ -426,7 +433,7 @@ static int take_generate(struct client *k, const struct hs_frame *f, struct hs_e
 	if (rc == 0)
 		rc = fit_job(k, ask, job, kept, err);
 	if (rc == 0) {
-		rc = add_request(k, f, job);
+		rc = add_request(k, f, job, f->deadline);
 		if (rc < 0)
 			(void)fail_busy(err, rc);
 	}

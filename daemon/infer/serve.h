@@ -8,6 +8,11 @@
 #define HS_INFER_TENANTS_MAX 256
 #define HS_INFER_PREFILL_SECONDS 6 /* what an employee waits for the first word: the default prompt budget */
 #define HS_INFER_BUDGET_MIN 256u   /* tokens */
+/* Of one tenant: rerankings at one time, and of each its texts and how long it may wait and compute. */
+#define HS_INFER_RERANKS_MAX 4
+#define HS_INFER_RERANK_BYTES_MAX (256u * 1024u)
+#define HS_INFER_RERANK_MS 2000
+
 #define HS_INFER_QUERY_TEXTS_MAX 8 /* more, or longer, is not a query and goes behind */
 #define HS_INFER_QUERY_BYTES_MAX 65536u
 

@@ -56,7 +56,8 @@ static int reply_hits(struct hs_exchange *x, const struct hs_results *results, b
 	}
 	x->entry.chunks = chunks;
 	x->entry.n_chunks = results->count;
-	return hs_exchange_reply(x, json_pack("{s:o, s:b, s:b}", "data", list, "vectors_used", (int)results->vectors_used, "reranked", (int)reranked));
+	return hs_exchange_reply(x, json_pack("{s:o, s:b, s:b}", "data", list, "vectors_used", (int)results->vectors_used,
+					     "reranked", (int)reranked));
 }
 
 static int run_audit(struct hs_exchange *x, struct hs_read_context *c)

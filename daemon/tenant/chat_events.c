@@ -132,7 +132,8 @@ int hs_chat_whole(struct hs_buf *out, const struct hs_chat_head *head, const cha
 		  size_t n_citations, const struct hs_cited *evidence, size_t n_evidence, enum hs_outcome outcome,
 		  const char *finish_reason, const struct hs_chat_usage *usage)
 {
-	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s?, s:s*}, s:s}], s:o, s:{s:o, s:o, s:b, s:s, s:s*, s:s*}}", "id",
+	return append_json(out, json_pack("{s:s, s:s, s:I, s:s, s:[{s:i, s:{s:s, s:s?, s:s*}, s:s}], s:o, "
+					  "s:{s:o, s:o, s:b, s:s, s:s*, s:s*}}", "id",
 					  head->id, "object", "chat.completion", "created", (json_int_t)(head->created_ms / 1000), "model",
 					  head->model, "choices", "index", 0, "message", "role", "assistant", "content",
 					  head->refuses ? NULL : text, "refusal", head->refuses ? text : NULL,

@@ -157,10 +157,18 @@ void hs_rerank_order(struct hs_hit *hits, const float *scores, uint32_t n)
 	}
 }
 
+/* The tenant's rerankings that run. */
+static void uncount(struct hs_retrieval *r)
+{
+	r->x->tenant->reranks -= r->counted;
+	r->counted = false;
+}
+
 /* The order stands: cut what was only looked at for it, and choose the sentences. */
 static void conclude(struct hs_retrieval *r)
 {
 	drop_timer(r);
+	uncount(r);
 	if (r->results.count > 1) {
 		struct hs_tenant_counts *counts = &r->x->tenant->counts;
 		*(r->reranked ? &counts->reranked : &counts->rerank_missed) += 1;
@@ -196,12 +204,16 @@ static int ask_scores(struct hs_retrieval *r)
 	struct hs_msg_rerank ask = {.question = {r->text, strlen(r->text)}};
 	r->n_asked = hs_rerank_affordable(r->results.hits, r->results.count, hs_utf8_count(r->text, strlen(r->text)),
 					  models->reranks ? models->rerank_rate : 0);
-	if (r->n_asked < 2)
-		return -ENOTCONN;
+	if (r->n_asked < 2 || r->x->tenant->reranks >= HS_RERANKS_MAX)
+		return -EBUSY;
 	for (uint32_t i = 0; i < r->n_asked; i++)
 		ask.passages[ask.count++] = (struct hs_slice){r->results.hits[i].text, r->results.hits[i].text_len};
 	int rc = hs_infer_rerank(r->x->tenant->infer, &ask, hs_now_ms() + HS_RERANK_MS, on_scores, r, &r->infer_request);
-	return rc < 0 ? rc : start_timer(r, on_late_scores, HS_RERANK_MS);
+	if (rc < 0)
+		return rc;
+	r->x->tenant->reranks++;
+	r->counted = true;
+	return start_timer(r, on_late_scores, HS_RERANK_MS);
 }
 
 static void rank(struct hs_retrieval *r)
@@ -233,6 +245,7 @@ void hs_retrieval_cancel(struct hs_retrieval *r)
 	if (r->infer_request)
 		hs_infer_cancel(r->x->tenant->infer, r->infer_request);
 	r->infer_request = 0;
+	uncount(r);
 }
 
 void hs_retrieval_finish(struct hs_retrieval *r)

@@ -21,6 +21,7 @@
  */
 #define HS_RERANK_MS 600
 #define HS_RERANK_PASSAGES_MAX 20u
+#define HS_RERANKS_MAX 4u /* of a tenant at one time; a search beyond it keeps its order */
 
 struct hs_retrieval {
 	struct hs_exchange *x;
@@ -40,6 +41,7 @@ struct hs_retrieval {
 	uint64_t infer_request; /* of the embedding, then of the reranking */
 	bool reranks;            /* there is a reranker to be asked */
 	uint32_t n_asked;        /* passages that it was given */
+	bool counted;            /* among the tenant's rerankings */
 	uv_timer_t *timer;
 };
 

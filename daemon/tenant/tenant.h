@@ -108,7 +108,7 @@ struct hs_tenant {
 
 	/* what requests hold; loop thread only */
 	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];
-	unsigned uploads;
+	unsigned uploads, reranks;
 	size_t body_bytes;
 	struct hs_denials denials;
 	struct hs_tenant_counts counts;

@@ -405,6 +405,10 @@ static int put_parameters(const struct source *s, const struct hs_encoder_files 
 	hs_gguf_put_bool(s->w, key, false);
 	(void)snprintf(key, sizeof key, s->classifier ? "%s.classifier.pooling_type" : "%s.pooling_type", arch);
 	hs_gguf_put_u32(s->w, key, pool);
+	const char *const prefixes[] = {s->options->query_prefix, s->options->passage_prefix};
+	for (size_t i = 0; i < HS_ARRAY_LEN(prefixes); i++)
+		if (prefixes[i] && strlen(prefixes[i]) > HS_EMBED_PREFIX_MAX)
+			return hs_import_bad(err, HS_N_("a prefix has 31 bytes at most"), "%.64s", prefixes[i]);
 	if (!s->classifier && s->options->query_prefix)
 		hs_gguf_put_str(s->w, "hisho.embed.query_prefix", s->options->query_prefix);
 	if (!s->classifier && s->options->passage_prefix)

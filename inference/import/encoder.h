@@ -13,6 +13,7 @@
 
 struct hs_arena;
 
+#define HS_EMBED_PREFIX_MAX 31u /* bytes; what hisho-infer keeps */
 #define HS_ENCODER_CONFIG_MAX ((size_t)1 << 20)
 #define HS_ENCODER_FILE_MAX ((size_t)16 << 30)
 

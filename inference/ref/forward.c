@@ -149,10 +149,15 @@ static const double *normed_input(const struct pass *p, const struct hs_norm_wei
 	return p->normed;
 }
 
-static void add_to_residual(const struct pass *p, const double *more)
+/* x += sub, which is normed before where there is such a norm; the sum is normed behind where there is one. */
+static void join(const struct pass *p, const struct hs_gguf_tensor *sub_norm, const struct hs_norm_weights *out_norm)
 {
+	if (sub_norm)
+		normalise(p, sub_norm, NULL, p->sub, p->sub);
 	for (size_t i = 0; i < (size_t)p->n * p->w->hyper.n_embd; i++)
-		p->x[i] += more[i];
+		p->x[i] += p->sub[i];
+	if (out_norm->weight)
+		normalise(p, out_norm->weight, out_norm->bias, p->x, p->x);
 }
 
 static void norm_heads(const struct pass *p, const struct hs_gguf_tensor *weight, double *heads, uint32_t n_heads)
@@ -331,18 +336,10 @@ static bool finish_layer(struct pass *p, const struct hs_layer *layer)
 	bool parallel = p->w->arch->has & HS_F_PARALLEL;
 	if (multiply(p, whole(layer->o, layer->ob), p->attn, p->sub, p->n))
 		return true;
-	if (layer->attn_sub_norm)
-		normalise(p, layer->attn_sub_norm, NULL, p->sub, p->sub);
-	add_to_residual(p, p->sub);
-	if (layer->attn_out_norm.weight)
-		normalise(p, layer->attn_out_norm.weight, layer->attn_out_norm.bias, p->x, p->x);
+	join(p, layer->attn_sub_norm, &layer->attn_out_norm);
 	if (feed_forward(p, layer, parallel ? p->normed : normed_input(p, &layer->ffn_norm)))
 		return true;
-	if (layer->ffn_sub_norm)
-		normalise(p, layer->ffn_sub_norm, NULL, p->sub, p->sub);
-	add_to_residual(p, p->sub);
-	if (layer->out_norm.weight)
-		normalise(p, layer->out_norm.weight, layer->out_norm.bias, p->x, p->x);
+	join(p, layer->ffn_sub_norm, &layer->out_norm);
 	return false;
 }
 

@@ -9,17 +9,6 @@
 #include "base/utf8.h"
 #include "inference/template/lex.h"
 
-static int64_t whole_arg(struct hs_render *r, const struct hs_tvalue *v, int64_t otherwise)
-{
-	int64_t i;
-	if (!HS_TGIVEN(*v) || v->kind == HS_T_NONE)
-		return otherwise;
-	if (hs_t_whole(v, &i))
-		return i;
-	hs_t_fail(r, "an integer is wanted, not %s", hs_t_kind_name(v));
-	return otherwise;
-}
-
 static struct hs_tvalue lower(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	return hs_tt_case(r, hs_t_str(r, &c->self), HS_TCASE_LOWER);
@@ -50,7 +39,7 @@ static struct hs_tvalue replace(struct hs_render *r, const struct hs_tcall *c, c
 {
 	if (!HS_TGIVEN(a[0]) || !HS_TGIVEN(a[1]))
 		return hs_t_fail(r, "replace wants two strings");
-	return hs_tt_replace(r, hs_t_str(r, &c->self), hs_t_str(r, &a[0]), hs_t_str(r, &a[1]), whole_arg(r, &a[2], -1));
+	return hs_tt_replace(r, hs_t_str(r, &c->self), hs_t_str(r, &a[0]), hs_t_str(r, &a[1]), hs_t_whole_arg(r, &a[2], -1));
 }
 
 /* Without its end, of one or two characters. */
@@ -73,7 +62,7 @@ static struct hs_tvalue indent(struct hs_render *r, const struct hs_tcall *c, co
 	if (a[0].kind == HS_T_TEXT)
 		hs_tb_put_text(r, &by, a[0].text);
 	else
-		for (int64_t n = whole_arg(r, &a[0], 4); n > 0 && hs_t_step(r, 1); n--)
+		for (int64_t n = hs_t_whole_arg(r, &a[0], 4); n > 0 && hs_t_step(r, 1); n--)
 			hs_tb_put(r, &by, " ", 1, 0);
 	const struct hs_ttext *width = hs_tb_text(r, &by);
 	const struct hs_tlist *lines = hs_tt_lines(r, t, true);
@@ -157,7 +146,7 @@ static struct hs_tvalue tojson(struct hs_render *r, const struct hs_tcall *c, co
 	if (a[1].kind == HS_T_TEXT) {
 		how.indent = a[1].text;
 	} else if (HS_TGIVEN(a[1]) && a[1].kind != HS_T_NONE) {
-		for (int64_t n = whole_arg(r, &a[1], 0); n > 0 && hs_t_step(r, 1); n--)
+		for (int64_t n = hs_t_whole_arg(r, &a[1], 0); n > 0 && hs_t_step(r, 1); n--)
 			hs_tb_put(r, &indent_by, " ", 1, 0);
 		how.indent = hs_tb_text(r, &indent_by);
 	}
@@ -217,7 +206,7 @@ static bool read_int(const struct hs_ttext *t, int base, int64_t *ret)
 static struct hs_tvalue to_int(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	const struct hs_tvalue otherwise = HS_TGIVEN(a[0]) ? a[0] : hs_t_int(0, 0);
-	int64_t i = 0, base = whole_arg(r, &a[1], 10);
+	int64_t i = 0, base = hs_t_whole_arg(r, &a[1], 10);
 	double d = 0;
 	if (base != 0 && (base < 2 || base > 36))
 		return hs_t_fail(r, "int knows the bases 0 and 2 to 36");
@@ -259,7 +248,7 @@ static struct hs_tvalue absolute(struct hs_render *r, const struct hs_tcall *c, 
 static struct hs_tvalue round_to(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	char out[400];
-	int64_t places = whole_arg(r, &a[0], 0), i;
+	int64_t places = hs_t_whole_arg(r, &a[0], 0), i;
 	if (!hs_t_is_number(&c->self))
 		return hs_t_fail(r, "%s cannot be rounded", hs_t_kind_name(&c->self));
 	if (places < 0 || places > 30)

@@ -16,17 +16,6 @@ static const struct hs_ttext *text_arg(struct hs_render *r, const struct hs_tval
 	return &empty;
 }
 
-static int64_t whole_arg(struct hs_render *r, const struct hs_tvalue *v, int64_t otherwise)
-{
-	int64_t i;
-	if (!HS_TGIVEN(*v) || v->kind == HS_T_NONE)
-		return otherwise;
-	if (hs_t_whole(v, &i))
-		return i;
-	hs_t_fail(r, "an integer is wanted, not %s", hs_t_kind_name(v));
-	return otherwise;
-}
-
 /* --- texts --- */
 
 static const struct hs_ttext *strip_chars(struct hs_render *r, const struct hs_tvalue *v)
@@ -77,7 +66,7 @@ static struct hs_tlist *split_space(struct hs_render *r, const struct hs_ttext *
 static struct hs_tvalue split(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	const struct hs_ttext *t = c->self.text;
-	int64_t most = whole_arg(r, &a[1], -1);
+	int64_t most = hs_t_whole_arg(r, &a[1], -1);
 	if (!HS_TGIVEN(a[0]) || a[0].kind == HS_T_NONE)
 		return hs_t_list_value(split_space(r, t, most));
 	const struct hs_ttext *by = text_arg(r, &a[0], "split");
@@ -105,7 +94,7 @@ static void turn_round(struct hs_tlist *l)
 static struct hs_tvalue rsplit(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	const struct hs_ttext *t = c->self.text;
-	int64_t most = whole_arg(r, &a[1], -1);
+	int64_t most = hs_t_whole_arg(r, &a[1], -1);
 	if (!HS_TGIVEN(a[0]) || a[0].kind == HS_T_NONE)
 		return most < 0 ? split(r, c, a) : hs_t_fail(r, "rsplit by white space with a limit is not supported");
 	const struct hs_ttext *by = text_arg(r, &a[0], "rsplit");
@@ -200,7 +189,7 @@ static struct hs_tvalue removesuffix(struct hs_render *r, const struct hs_tcall 
 static struct hs_tvalue replace(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	const struct hs_ttext *old = text_arg(r, &a[0], "replace"), *new = text_arg(r, &a[1], "replace");
-	return hs_tt_replace(r, c->self.text, old, new, whole_arg(r, &a[2], -1));
+	return hs_tt_replace(r, c->self.text, old, new, hs_t_whole_arg(r, &a[2], -1));
 }
 
 static struct hs_tvalue upper(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
@@ -226,7 +215,7 @@ static struct hs_tvalue capitalize(struct hs_render *r, const struct hs_tcall *c
 /* The byte range that Python's start and end arguments (in characters) mean. False where it is empty by being past the end. */
 static bool range_of(struct hs_render *r, const struct hs_ttext *t, const struct hs_tvalue *a, size_t *from, size_t *to)
 {
-	int64_t n = (int64_t)hs_tt_chars(r, t), start = whole_arg(r, &a[0], 0), end = whole_arg(r, &a[1], n);
+	int64_t n = (int64_t)hs_tt_chars(r, t), start = hs_t_whole_arg(r, &a[0], 0), end = hs_t_whole_arg(r, &a[1], n);
 	start += start < 0 ? n : 0;
 	end += end < 0 ? n : 0;
 	start = HS_MAX(start, 0);
@@ -489,7 +478,7 @@ static struct hs_tvalue extend(struct hs_render *r, const struct hs_tcall *c, co
 static struct hs_tvalue pop_item(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	struct hs_tlist *l = c->self.list;
-	int64_t i = whole_arg(r, &a[0], -1);
+	int64_t i = hs_t_whole_arg(r, &a[0], -1);
 	i += i < 0 ? (int64_t)l->n : 0;
 	if (i < 0 || i >= (int64_t)l->n)
 		return hs_t_fail(r, "pop finds nothing there");
@@ -504,7 +493,7 @@ static struct hs_tvalue pop_item(struct hs_render *r, const struct hs_tcall *c, 
 static struct hs_tvalue insert(struct hs_render *r, const struct hs_tcall *c, const struct hs_tvalue *a)
 {
 	struct hs_tlist *l = c->self.list;
-	int64_t i = whole_arg(r, &a[0], 0), n = (int64_t)l->n;
+	int64_t i = hs_t_whole_arg(r, &a[0], 0), n = (int64_t)l->n;
 	i += i < 0 ? n : 0;
 	i = HS_MIN(HS_MAX(i, 0), n);
 	hs_t_push(r, l, a[1]);

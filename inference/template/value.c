@@ -173,6 +173,17 @@ bool hs_t_whole(const struct hs_tvalue *v, int64_t *ret)
 	return true;
 }
 
+int64_t hs_t_whole_arg(struct hs_render *r, const struct hs_tvalue *v, int64_t otherwise)
+{
+	int64_t i;
+	if (!HS_TGIVEN(*v) || v->kind == HS_T_NONE)
+		return otherwise;
+	if (hs_t_whole(v, &i))
+		return i;
+	hs_t_fail(r, "an integer is wanted, not %s", hs_t_kind_name(v));
+	return otherwise;
+}
+
 bool hs_t_truth(const struct hs_tvalue *v)
 {
 	switch (v->kind) {

@@ -198,6 +198,8 @@ void hs_t_put(struct hs_render *r, struct hs_tdict *d, struct hs_tvalue key, str
 bool hs_t_is_number(const struct hs_tvalue *v); /* int, float or bool */
 double hs_t_number(const struct hs_tvalue *v);
 bool hs_t_whole(const struct hs_tvalue *v, int64_t *ret); /* of int or bool */
+/* An argument that may be left out or none: then otherwise. What is no whole number ends the rendering. */
+int64_t hs_t_whole_arg(struct hs_render *r, const struct hs_tvalue *v, int64_t otherwise);
 bool hs_t_truth(const struct hs_tvalue *v);
 bool hs_t_equal(struct hs_render *r, const struct hs_tvalue *a, const struct hs_tvalue *b);
 /* <0, 0, >0; fails where Python has no order between the two. */

@@ -1,8 +1,5 @@
 #include "daemon/infer/prefixes.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "tests/unit/inference/support.h"
 #include "tests/unit/inference/tiny.h"
 #include "tests/unit/test.h"
@@ -14,16 +11,9 @@ static const uint8_t key[2][HS_PREFIX_KEY_LEN] = {{1}, {2}};
 static int load_model(void **state)
 {
 	HS_BUF_AUTO file = HS_BUF_INIT;
-	char path[] = "/tmp/hisho-model-XXXXXX";
-	int fd = mkostemp(path, O_CLOEXEC);
-	struct hs_err err = HS_ERR_INIT;
+	struct hs_err err;
 	const struct hs_model_options options = {.n_threads = 1};
-	if (fd < 0 || tiny_write(TINY_F32, NULL, &file) < 0 || hs_fd_write_all(fd, file.data, file.len) < 0 ||
-	    hs_model_load(path, &options, &model, &err) < 0)
-		return -1;
-	close(fd);
-	unlink(path);
-	return 0;
+	return tiny_write(TINY_F32, NULL, &file) < 0 ? -1 : load_bytes(&file, &options, &model, &err);
 }
 
 static int free_model(void **state)

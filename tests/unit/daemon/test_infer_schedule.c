@@ -136,9 +136,28 @@ static void test_the_queue_is_bounded(void **state)
 	assert_int_equal(hs_sched_position(&s, &jobs[HS_SCHED_QUEUE_MAX + 1]), 0);
 }
 
+/* Reranking that rests lets others go first, and is not lost. */
+static void test_reranking_rests(void **state)
+{
+	struct hs_sched s = {.rerank_rests = true};
+	struct hs_sched_tenant t = {0};
+	struct hs_sched_job rerank = job(&t, HS_SCHED_RERANK), decode = job(&t, HS_SCHED_DECODE);
+	assert_int_equal(hs_sched_add(&s, &rerank) | hs_sched_add(&s, &decode), 0);
+	assert_ptr_equal(hs_sched_pick(&s, HS_SCHED_INGEST), &decode);
+	assert_null(hs_sched_pick(&s, HS_SCHED_RERANK));
+	s.rerank_rests = false;
+	assert_ptr_equal(hs_sched_pick(&s, HS_SCHED_INGEST), &rerank);
+	s.rerank_rests = true;
+	rerank.class = HS_SCHED_CANCELLED; /* its end waits for nothing */
+	assert_ptr_equal(hs_sched_pick(&s, HS_SCHED_INGEST), &rerank);
+	hs_sched_remove(&s, &rerank);
+	hs_sched_remove(&s, &decode);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reranking_rests),
 	    cmocka_unit_test(test_classes_are_strict),   cmocka_unit_test(test_worse_classes_are_left),
 	    cmocka_unit_test(test_all_of_a_class),       cmocka_unit_test(test_tenants_take_turns),
 	    cmocka_unit_test(test_slots_are_few),        cmocka_unit_test(test_one_tenant_cannot_hold_all_slots),

@@ -2,12 +2,16 @@
 #ifndef HISHO_TESTS_INFERENCE_SUPPORT_H
 #define HISHO_TESTS_INFERENCE_SUPPORT_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/utf8.h"
+#include "inference/engine.h"
 #include "inference/gguf/writer.h"
 #include "inference/tok/tokenizer.h"
 
@@ -25,6 +29,23 @@ static inline bool find_model(const char *name, char *path, size_t len)
 	if (f)
 		fclose(f);
 	return f != NULL;
+}
+
+/* What hs_model_load makes of a file of these bytes. */
+static inline int load_bytes(const struct hs_buf *file, const struct hs_model_options *options, struct hs_model **ret,
+			     struct hs_err *err)
+{
+	char path[] = "/tmp/hisho-model-XXXXXX";
+	int fd = mkostemp(path, O_CLOEXEC);
+	*err = HS_ERR_INIT;
+	if (fd < 0)
+		return -errno;
+	int rc = hs_fd_write_all(fd, file->data, file->len);
+	if (rc == 0)
+		rc = hs_model_load(path, options, ret, err);
+	close(fd);
+	unlink(path);
+	return rc;
 }
 
 /* The tokeniser of what the writer holds; NULL where it is refused, with the code in err. */

@@ -2,9 +2,6 @@
 #include "inference/decoding.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "tests/unit/inference/support.h"
 #include "tests/unit/inference/tiny.h"
 #include "tests/unit/test.h"
@@ -17,16 +14,9 @@ static struct hs_model *model;
 static int load_model(void **state)
 {
 	HS_BUF_AUTO file = HS_BUF_INIT;
-	char path[] = "/tmp/hisho-model-XXXXXX";
-	int fd = mkostemp(path, O_CLOEXEC);
-	struct hs_err err = HS_ERR_INIT;
+	struct hs_err err;
 	const struct hs_model_options options = {.n_threads = 2};
-	if (fd < 0 || tiny_write(TINY_F32, NULL, &file) < 0 || hs_fd_write_all(fd, file.data, file.len) < 0 ||
-	    hs_model_load(path, &options, &model, &err) < 0)
-		return -1;
-	close(fd);
-	unlink(path);
-	return 0;
+	return tiny_write(TINY_F32, NULL, &file) < 0 ? -1 : load_bytes(&file, &options, &model, &err);
 }
 
 static int free_model(void **state)
@@ -50,7 +40,8 @@ static void begin(struct answer *a, int which, float temperature, bool drafts)
 {
 	hs_tok_id prompt[N_PROMPT];
 	const float *logits;
-	*a = (struct answer){.masked = masks && which % 2 == 0, .sampler = {.temperature = temperature, .top_p = 1, .rng = 7 + (uint64_t)which}};
+	*a = (struct answer){.masked = masks && which % 2 == 0,
+			     .sampler = {.temperature = temperature, .top_p = 1, .rng = 7 + (uint64_t)which}};
 	for (uint32_t i = 0; i < N_PROMPT; i++) /* it repeats itself: there is something to look up */
 		prompt[i] = (hs_tok_id)((i % 7) * 5 + (uint32_t)which) % 37;
 	assert_int_equal(hs_sequence_create(model, N_PROMPT + N_ANSWER, &a->sequence), 0);

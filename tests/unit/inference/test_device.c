@@ -89,16 +89,11 @@ static void count_progress(void *arg, uint64_t done, uint64_t total)
 static struct hs_model *load_tiny(struct tiny t, const struct hs_gpu *gpu, unsigned *ends)
 {
 	HS_BUF_AUTO file = HS_BUF_INIT;
-	char path[] = "/tmp/hisho-model-XXXXXX";
-	int fd = mkostemp(path, O_CLOEXEC);
 	struct hs_model *m = NULL;
-	struct hs_err err = HS_ERR_INIT;
+	struct hs_err err;
 	const struct hs_model_options options = {.n_threads = 1, .gpu = gpu, .progress = count_progress, .arg = ends};
 	assert_int_equal(tiny_write(t, NULL, &file), 0);
-	assert_int_equal(hs_fd_write_all(fd, file.data, file.len), 0);
-	assert_int_equal(hs_model_load(path, &options, &m, &err), 0);
-	close(fd);
-	unlink(path);
+	assert_int_equal(load_bytes(&file, &options, &m, &err), 0);
 	return m;
 }
 
