@@ -115,7 +115,7 @@ int hs_device_probe(unsigned index, struct hs_cuda_device *ret, struct hs_err *e
 		return explain(e, index, err);
 	*ret = (struct hs_cuda_device){
 	    .major = (uint32_t)p.major, .minor = (uint32_t)p.minor, .memory_bytes = total, .memory_free = unused};
-	(void)snprintf(ret->name, sizeof ret->name, "%s", p.name); /* a longer name is cut */
+	(void)snprintf(ret->name, sizeof ret->name, "%.63s", p.name); /* a longer name is cut */
 	return 0;
 }
 
