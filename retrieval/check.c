@@ -89,6 +89,27 @@ static int passage_init(struct hs_tagger *t, const struct hs_check_passage *in, 
 	return rc ? rc : find_headers(t, in, p);
 }
 
+static bool claim_spells(const struct hs_claim *c, const char *s, size_t n)
+{
+	return c->norm.text && memmem(c->norm.text, c->norm.len, s, n) != NULL;
+}
+
+static bool spells_any(const struct hs_claim *c, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (claim_spells(c, words[i], strlen(words[i])))
+			return true;
+	return false;
+}
+
+/* Does it ask for a thing, rather than whether? */
+static bool is_open(const struct hs_claim *question)
+{
+	static const char *const asks_what[] = {"何",   "なに",   "なん",   "誰",     "だれ", "どこ", "いつ",
+						"どの", "どんな", "いくら", "いくつ", "なぜ", "どう", "どのよう"};
+	return spells_any(question, asks_what, HS_ARRAY_LEN(asks_what));
+}
+
 int hs_check_create(struct hs_analyzer *a, const char *question, size_t question_len, const struct hs_check_passage *passages,
 		    size_t n_passages, struct hs_check **ret)
 {
@@ -101,6 +122,7 @@ int hs_check_create(struct hs_analyzer *a, const char *question, size_t question
 	int rc = c->passages ? hs_tagger_create(a, &c->tagger) : -ENOMEM;
 	if (!rc && question)
 		rc = hs_claim_init(c->tagger, question, question_len, &c->question);
+	c->question.open = !rc && question && is_open(&c->question);
 	for (; !rc && c->n < n_passages; c->n++)
 		rc = passage_init(c->tagger, &passages[c->n], &c->passages[c->n]);
 	if (rc) {
@@ -142,11 +164,6 @@ static bool window_has(const struct window *w, uint64_t lemma)
 		if (hs_claim_has(&w->p->claims[k], lemma) || (w->p->headers[k] && hs_claim_has(w->p->headers[k], lemma)))
 			return true;
 	return w->p->context.words && hs_claim_has(&w->p->context, lemma);
-}
-
-static bool claim_spells(const struct hs_claim *c, const char *s, size_t n)
-{
-	return c->norm.text && memmem(c->norm.text, c->norm.len, s, n) != NULL;
 }
 
 /* Does the passage, anywhere, or what stands above it, spell this? A name is given once and then understood. */
@@ -324,11 +341,22 @@ static bool check_names(const struct hs_claim *question, const struct hs_claim *
 	return true;
 }
 
+/* Does the question take the denial for granted? 再利用されないのは何? */
+static bool granted(const struct hs_claim *question, const struct hs_word *x)
+{
+	bool found = false;
+	for (size_t i = 0; question->open && !x->main && i < question->tokens.count; i++) {
+		const struct hs_word *q = &question->words[i];
+		found |= q->content && q->lemma == x->lemma && q->negated && !q->main;
+	}
+	return found;
+}
+
 /*
  * Nothing that the sentence asserts may be denied in the window, and the other way round. Looked at: what it ends in, what
  * it denies, and words of opposed pairs; other words are only mentioned.
  */
-static bool check_polarity(const struct hs_claim *s, const struct window *w)
+static bool check_polarity(const struct hs_claim *question, const struct hs_claim *s, const struct window *w)
 {
 	for (size_t i = 0; i < s->tokens.count; i++) {
 		const struct hs_word *x = &s->words[i];
@@ -347,7 +375,7 @@ static bool check_polarity(const struct hs_claim *s, const struct window *w)
 			}
 		}
 		/* A denial of something that the window does not even mention is not supported either. */
-		if (met ? !agreed : x->negated && !x->opposed)
+		if (met ? !agreed : x->negated && !x->opposed && !granted(question, x))
 			return false;
 	}
 	return true;
@@ -431,7 +459,7 @@ static struct hs_check_result judge(const struct hs_check *c, const struct hs_cl
 		r.why = numbers;
 	else if (!check_names(&c->question, s, spelled, w))
 		r.why = HS_CHECK_NAME;
-	else if (!check_polarity(s, w) || !check_modality(s, w))
+	else if (!check_polarity(&c->question, s, w) || !check_modality(s, w))
 		r.why = HS_CHECK_POLARITY;
 	else if (!hs_tied(&c->question, s, &(struct hs_scene){w->p->claims, w->p->n, w->from, w->to, w->p->headers}))
 		r.why = HS_CHECK_TIE;
@@ -472,19 +500,9 @@ static bool asks(const struct hs_norm *norm)
 	return (n && norm->text[n - 1] == '?') || (n >= 3 && !strncmp(norm->text + n - 3, "か", 3));
 }
 
-static bool spells_any(const struct hs_claim *c, const char *const *words, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (claim_spells(c, words[i], strlen(words[i])))
-			return true;
-	return false;
-}
-
 /* Can the sentence be an answer at all? hs_check_result.answers. */
 static bool can_answer(const struct hs_claim *question, const struct hs_claim *s)
 {
-	static const char *const asks_what[] = {"何",   "なに",   "なん",   "誰",     "だれ", "どこ", "いつ",
-						"どの", "どんな", "いくら", "いくつ", "なぜ", "どう", "どのよう"};
 	static const char *const asks_which[] = {"どちら", "どっち", "どれ"};
 	if (!question->norm.text)
 		return true;
@@ -502,8 +520,7 @@ static bool can_answer(const struct hs_claim *question, const struct hs_claim *s
 	}
 	for (size_t i = 0; i < s->tokens.count; i++)
 		brings |= s->words[i].content && !hs_claim_has(question, s->words[i].lemma);
-	if (!spells_any(question, asks_what, HS_ARRAY_LEN(asks_what)) ||
-	    spells_any(question, asks_which, HS_ARRAY_LEN(asks_which)))
+	if (!question->open || spells_any(question, asks_which, HS_ARRAY_LEN(asks_which)))
 		brings = true;
 	return of_unit && brings;
 }
@@ -517,6 +534,8 @@ int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct h
 	int rc = hs_claim_init(c->tagger, text, len, &s);
 	if (rc)
 		return rc;
+	if (!c->question.open)
+		s.focus = (uint32_t)s.tokens.count; /* all of it is asserted */
 	HS_BUF_AUTO bytes = HS_BUF_INIT;
 	struct spelling *spelled = NULL;
 	rc = spell_all(&s, text, &bytes, &spelled);

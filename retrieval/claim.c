@@ -200,7 +200,7 @@ static void look_around(const char *text, const struct hs_claim *c, const struct
 			word = quantity_word(q);
 			if (t->kind == HS_THING_NUMBER && q->unit == c->quantities.items[t->quantity].unit) {
 				t->near[t->n_near++] =
-				    (struct hs_near){word, HS_MAX(weight, FLOOR) * factor * BEHIND_RIVAL, side};
+				    (struct hs_near){word, HS_MAX(weight, FLOOR) * factor * BEHIND_RIVAL, side, (uint32_t)at};
 				factor *= BEHIND_RIVAL;
 				found++;
 				continue;
@@ -218,7 +218,7 @@ static void look_around(const char *text, const struct hs_claim *c, const struct
 							     : c->tokens.items[last].end == c->tokens.items[at].start);
 		if (found > 0 && !touches)
 			weight *= FADING;
-		t->near[t->n_near++] = (struct hs_near){word, HS_MAX(weight, FLOOR) * factor, side};
+		t->near[t->n_near++] = (struct hs_near){word, HS_MAX(weight, FLOOR) * factor, side, (uint32_t)at};
 		last = at;
 		found++;
 	}
@@ -234,7 +234,7 @@ static void look_at(const char *text, const struct hs_claim *c, const struct mar
 		return;
 	}
 	if (particle)
-		t->near[t->n_near++] = (struct hs_near){particle, PARTICLE, 0};
+		t->near[t->n_near++] = (struct hs_near){particle, PARTICLE, 0, t->last + 1};
 	look_around(text, c, m, t, -1);
 	look_around(text, c, m, t, 1);
 }
@@ -242,11 +242,11 @@ static void look_at(const char *text, const struct hs_claim *c, const struct mar
 /* A run of content words that touch one another, from token i on, with one proper noun at most: 長野県 and 塩尻市 are two. */
 static uint32_t run_end(const struct hs_claim *c, const struct marks *m, uint32_t i)
 {
-	bool proper = c->words[i].proper;
+	bool proper = c->words[i].proper != HS_NAME_NONE;
 	while (i + 1 < c->tokens.count && c->words[i + 1].content && !m->number[i + 1] &&
 	       c->tokens.items[i + 1].start == c->tokens.items[i].end && !(proper && c->words[i + 1].proper)) {
 		i++;
-		proper |= c->words[i].proper;
+		proper |= c->words[i].proper != HS_NAME_NONE;
 	}
 	return i;
 }
@@ -296,6 +296,7 @@ static int find_things(const char *text, struct hs_claim *c)
 		for (uint32_t k = i; k <= last; k++) {
 			if (t.kind == HS_THING_NOUN && c->words[k].proper) {
 				t.kind = HS_THING_NAME;
+				t.name = c->words[k].proper;
 				t.key = c->words[k].lemma;
 			} else if (t.kind == HS_THING_NOUN) {
 				t.key = (t.key ^ c->words[k].lemma) * 1099511628211u;
@@ -324,6 +325,25 @@ static int find_things(const char *text, struct hs_claim *c)
 	}
 	free(m.number);
 	return 0;
+}
+
+/*
+ * The nominal predicate behind the topic, at the sentence's end: its words have no place of their own in a sentence that says
+ * the same with a verb. One with a case particle in it says more than what its topic is.
+ */
+static uint32_t find_focus(const struct hs_claim *c)
+{
+	static const char *const copulas[] = {"です", "だ", "で", "ある"};
+	uint32_t n = (uint32_t)c->tokens.count, end = n, at;
+	for (bool copula = true; copula && end > 0; end -= copula) {
+		copula = false;
+		for (size_t k = 0; k < HS_ARRAY_LEN(copulas); k++)
+			copula |= term_is(c, end - 1, copulas[k]);
+	}
+	for (at = end; at > 0 && particle_class(c, at - 1) != HS_PARTICLE_TOPIC; at--)
+		if (particle_class(c, at - 1) && !term_is(c, at - 1, "の") && !term_is(c, at - 1, "と"))
+			return n;
+	return at > 0 && at < end && (c->words[end - 1].content || end < n) ? at : n;
 }
 
 /* 百万円, 千円, %, 人 between brackets in a header's cell: the unit of the numbers below it. */
@@ -408,8 +428,10 @@ int hs_claim_init(struct hs_tagger *t, const char *text, size_t n, struct hs_cla
 	}
 	for (size_t i = 0; !rc && i < c.tokens.count; i++)
 		c.passive |= term_is(&c, i, "れる") || term_is(&c, i, "られる");
-	if (!rc)
+	if (!rc) {
+		c.focus = find_focus(&c);
 		rc = find_things(text, &c);
+	}
 	if (rc) {
 		hs_claim_finish(&c);
 		return rc;

@@ -27,16 +27,18 @@ struct hs_near {       /* a word beside a thing */
 	uint64_t word; /* its lemma; of a number, value and unit; of a particle, its class */
 	float weight;  /* 1 for the nearest, less further off */
 	int side;      /* -1 before, 1 behind; 0: the particle that the thing carries */
+	uint32_t token;
 };
 
 struct hs_thing {
 	enum hs_thing_kind kind;
-	uint64_t key;         /* the same for the same thing; of a name, its first proper noun */
-	uint32_t quantity;    /* index, of a number */
-	uint32_t first, last; /* tokens, inclusive */
-	uint32_t cell;        /* of a row */
-	bool whole_cell;      /* nothing else stands in its cell */
-	uint32_t chain;       /* things of one kind that are only enumerated (A、B や C) have the same */
+	enum hs_name_kind name; /* of a name, its first proper noun's */
+	uint64_t key;           /* the same for the same thing; of a name, its first proper noun */
+	uint32_t quantity;      /* index, of a number */
+	uint32_t first, last;   /* tokens, inclusive */
+	uint32_t cell;          /* of a row */
+	bool whole_cell;        /* nothing else stands in its cell */
+	uint32_t chain;         /* things of one kind that are only enumerated (A、B や C) have the same */
 	struct hs_near near[2 * HS_CLAIM_AROUND + 1];
 	uint32_t n_near;
 };
@@ -55,6 +57,9 @@ struct hs_claim {
 	struct hs_quantities quantities;
 	uint32_t modality; /* enum hs_modality bits */
 	bool passive;      /* れる, られる */
+	bool open;         /* a question for a thing: 誰, 何, いつ ... and not whether */
+	uint32_t focus; /* first token of what it says its topic is (起点は直江津です, 買収したのはA社です); tokens.count: says no
+			   such thing */
 	struct hs_cell *cells;
 	size_t n_cells; /* 0: no row */
 	struct hs_thing *things;

@@ -17,7 +17,8 @@
 struct hs_word {
 	uint64_t lemma;  /* hash of the base form; of an opposed pair, of its first word */
 	uint32_t token;  /* index */
-	bool content, proper;
+	bool content;
+	uint8_t proper;  /* enum hs_name_kind */
 	bool opposed;    /* one of a pair */
 	bool negated;    /* says the contrary of its lemma */
 	bool main;       /* the last content word: what the sentence asserts */

@@ -6,6 +6,7 @@
 
 /* How much better another thing must fit. Tuned on mutated and true sentences: docs/answer-check.md. */
 #define PROSE_MARGIN 0.6f
+#define FOCUS_MARGIN 0.15f    /* where the sentence says no more of it than that it is what the rest is about */
 #define PROSE_SHARE 0.25f     /* of how well the thing itself fits, in addition */
 #define EXCHANGED_MARGIN 0.7f /* where the sentence has the other one, too */
 #define ROW_MARGIN 0.15f
@@ -25,6 +26,7 @@
 struct brief { /* what is said of a thing, by the sentence and the question */
 	const struct hs_thing *thing;
 	const struct hs_quantity *quantity;
+	bool focus; /* it stands in the sentence's focus */
 	bool voice; /* sentence and passage are both active or both passive: particles can be compared */
 	struct hs_near near[BRIEF_MAX];
 	size_t n;
@@ -35,8 +37,15 @@ static void brief_make(const struct hs_claim *question, const struct hs_claim *s
 	b->thing = t;
 	b->quantity = t->kind == HS_THING_NUMBER ? &s->quantities.items[t->quantity] : NULL;
 	b->n = 0;
-	for (size_t i = 0; i < t->n_near; i++)
-		b->near[b->n++] = t->near[i];
+	b->focus = t->first >= s->focus;
+	for (size_t i = 0; i < t->n_near; i++) {
+		struct hs_near near = t->near[i];
+		if (near.side == 0 && b->focus)
+			continue;
+		if (near.side != 0 && (b->focus || near.token >= s->focus))
+			near.side = ANY_SIDE;
+		b->near[b->n++] = near;
+	}
 	for (size_t i = 0; i < question->n_things; i++) {
 		const struct hs_thing *q = &question->things[i];
 		for (uint32_t k = q->first; k <= q->last && b->n < BRIEF_MAX; k++) {
@@ -207,15 +216,31 @@ static bool rivals_in_row(const struct brief *b, const struct found *f, const st
 	return b->quantity && t->kind == HS_THING_NUMBER && c->cells[t->cell].counts && (t->cell == 0) == (f->column == 0);
 }
 
+/* A ship stands in no town's place. People and places share their names. */
+static bool alike(enum hs_name_kind a, enum hs_name_kind b)
+{
+	return (a == HS_NAME_GENERAL) == (b == HS_NAME_GENERAL) || HS_MAX(a, b) == HS_NAME_ORGANIZATION;
+}
+
 /* In prose: a number of the same unit, another name. */
 static bool rivals_in_prose(const struct brief *b, const struct found *f, const struct hs_claim *c, const struct hs_thing *t)
 {
 	if (b->quantity)
 		return t->kind == HS_THING_NUMBER && c->quantities.items[t->quantity].unit == b->quantity->unit;
-	return b->thing->kind == HS_THING_NAME && t->kind == HS_THING_NAME && !(c == f->chain_in && t->chain == f->chain);
+	return b->thing->kind == HS_THING_NAME && t->kind == HS_THING_NAME && alike(b->thing->name, t->name) &&
+	       !(c == f->chain_in && t->chain == f->chain);
 }
 
-static bool another_fits(const struct brief *b, const struct hs_scene *p, const struct found *f)
+/* A name that the sentence says in a place of its own is no rival: whether the two are exchanged is asked apart. */
+static bool has_name(const struct hs_claim *s, const struct hs_thing *t)
+{
+	for (size_t i = 0; i < s->n_things; i++)
+		if (s->things[i].kind == HS_THING_NAME && s->things[i].key == t->key)
+			return true;
+	return false;
+}
+
+static bool another_fits(const struct hs_claim *s, const struct brief *b, const struct hs_scene *p, const struct found *f)
 {
 	if (f->free)
 		return false;
@@ -226,12 +251,13 @@ static bool another_fits(const struct brief *b, const struct hs_scene *p, const 
 			continue;
 		for (size_t i = 0; i < c->n_things; i++) {
 			const struct hs_thing *t = &c->things[i];
-			if (same_thing(b, c, t))
+			if (same_thing(b, c, t) || (t->kind == HS_THING_NAME && has_name(s, t)))
 				continue;
 			if (f->in_row && c->n_cells && rivals_in_row(b, f, c, t))
 				row_lost |= fit_row(b, c, p->headers[k], t->cell) > f->row + ROW_MARGIN;
 			else if (f->in_prose && !c->n_cells && rivals_in_prose(b, f, c, t))
-				prose_lost |= fit_prose(b, t) > f->prose * (1 + PROSE_SHARE) + PROSE_MARGIN;
+				prose_lost |=
+				    fit_prose(b, t) > f->prose * (1 + PROSE_SHARE) + (b->focus ? FOCUS_MARGIN : PROSE_MARGIN);
 		}
 	}
 	return (f->in_row || f->in_prose) && (row_lost || !f->in_row) && (prose_lost || !f->in_prose);
@@ -269,6 +295,20 @@ static void fit_all(const struct hs_claim *question, const struct hs_claim *s, c
 	}
 }
 
+/*
+ * What an open question says of its topic, and the sentence repeats before its focus, is taken for granted: A社を買収したのは誰
+ * asserts a purchase. Which thing stands in the focus is what is asserted.
+ */
+static bool granted(const struct hs_claim *question, const struct hs_claim *s, const struct hs_thing *t)
+{
+	if (s->focus >= s->tokens.count || t->first >= s->focus)
+		return false;
+	for (size_t i = 0; i < question->n_things; i++)
+		if (question->things[i].kind == t->kind && question->things[i].key == t->key)
+			return true;
+	return false;
+}
+
 /* Would two things of the sentence fit the passage better if they changed places? */
 static bool exchanged(const struct hs_claim *question, const struct hs_claim *s, const struct hs_scene *p, size_t n, bool voice)
 {
@@ -278,6 +318,9 @@ static bool exchanged(const struct hs_claim *question, const struct hs_claim *s,
 		for (size_t j = i + 1; j < n; j++) {
 			const struct hs_thing *x = &s->things[i], *y = &s->things[j];
 			if (x->kind == HS_THING_NUMBER || y->kind == HS_THING_NUMBER || x->key == y->key || x->chain == y->chain)
+				continue;
+			bool x_granted = granted(question, s, x), y_granted = granted(question, s, y);
+			if ((x_granted && y_granted) || (x->kind != y->kind && (x_granted || y_granted)))
 				continue;
 			if (f.best[i][i] < 0 || f.best[j][j] < 0 || f.chain[i] == f.chain[j])
 				continue;
@@ -374,9 +417,11 @@ bool hs_tied(const struct hs_claim *question, const struct hs_claim *s, const st
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		struct brief b = {.voice = passive == s->passive};
+		if (granted(question, s, &s->things[i]))
+			continue;
 		brief_make(question, s, &s->things[i], &b);
 		struct found f = find(&b, scene);
-		if (another_fits(&b, scene, &f))
+		if (another_fits(s, &b, scene, &f))
 			return false;
 	}
 	if (exchanged(question, s, scene, n, passive == s->passive))

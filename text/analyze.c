@@ -13,10 +13,10 @@
 #include "text/chartab.h"
 #include "text/normalize.h"
 
-#define PIECE_MAX 4096     /* bytes given to MeCab at once: a lattice grows with its sentence */
-#define ASCII_RUN_MAX 64   /* longer runs of ASCII letters and digits never reach MeCab: each letter would be a node */
-#define TERM_MAX 255       /* bytes of a term; what is longer is cut at a character */
-#define STEM_MIN_CHARS 4   /* katakana words at least this long lose a final ー: サーバー is サーバ, but キー stays */
+#define PIECE_MAX 4096   /* bytes given to MeCab at once: a lattice grows with its sentence */
+#define ASCII_RUN_MAX 64 /* longer runs of ASCII letters and digits never reach MeCab: each letter would be a node */
+#define TERM_MAX 255     /* bytes of a term; what is longer is cut at a character */
+#define STEM_MIN_CHARS 4 /* katakana words at least this long lose a final ー: サーバー is サーバ, but キー stays */
 
 struct hs_analyzer {
 	mecab_model_t *model;
@@ -181,15 +181,15 @@ static int push(struct hs_tokens *tokens, const char *term, size_t len, uint32_t
 	}
 	memcpy(tokens->terms + tokens->terms_len, term, len);
 	tokens->items[tokens->count++] = (struct hs_token){
-		.term = (uint32_t)tokens->terms_len, .term_len = (uint32_t)len, .start = start, .end = end, .content = content};
+	    .term = (uint32_t)tokens->terms_len, .term_len = (uint32_t)len, .start = start, .end = end, .content = content};
 	tokens->terms_len += len;
 	return 0;
 }
 
 /* Words so common in questions and documents that they only cost time: base forms, as the dictionary gives them. */
 static const char *const stop_words[] = {
-	"する", "ある", "いる", "なる", "れる", "られる", "せる", "できる", "こと", "もの",
-	"ため", "よう", "の",   "何",   "どこ", "どの",   "いつ", "誰",     "それ", "これ",
+    "する", "ある", "いる", "なる", "れる", "られる", "せる", "できる", "こと", "もの",
+    "ため", "よう", "の",   "何",   "どこ", "どの",   "いつ", "誰",     "それ", "これ",
 };
 
 static bool is_stop_word(const char *s, size_t n)
@@ -258,6 +258,21 @@ static size_t stem_katakana(const char *s, size_t n)
 	return n - 3;
 }
 
+static enum hs_name_kind name_kind(const char *feature)
+{
+	static const char proper[] = "名詞,固有名詞,";
+	static const struct {
+		const char *class;
+		enum hs_name_kind kind;
+	} kinds[] = {{"人名", HS_NAME_PERSON}, {"地域", HS_NAME_PLACE}, {"組織", HS_NAME_ORGANIZATION}};
+	if (strncmp(feature, proper, sizeof proper - 1) != 0)
+		return HS_NAME_NONE;
+	for (size_t i = 0; i < HS_ARRAY_LEN(kinds); i++)
+		if (strncmp(feature + sizeof proper - 1, kinds[i].class, strlen(kinds[i].class)) == 0)
+			return kinds[i].kind;
+	return HS_NAME_GENERAL;
+}
+
 static int push_word(struct hs_tokens *out, const struct hs_norm *norm, size_t start, size_t end, const char *feature)
 {
 	const char *surface = norm->text + start, *term = surface;
@@ -279,7 +294,7 @@ static int push_word(struct hs_tokens *out, const struct hs_norm *norm, size_t s
 	hs_norm_source(norm, start, end, &from, &to);
 	int rc = push(out, term, len, from, to, content);
 	if (rc == 0 && feature)
-		out->items[out->count - 1].proper = strncmp(feature, "名詞,固有名詞,", strlen("名詞,固有名詞,")) == 0;
+		out->items[out->count - 1].proper = (uint8_t)name_kind(feature);
 	return rc;
 }
 
@@ -374,7 +389,7 @@ static int bigrams_of(const struct hs_norm *norm, struct hs_tokens *out)
 {
 	size_t last = 0, last_len = 0; /* the word character before, where there is one */
 	bool paired = false;           /* it has entered a bigram */
-	for (size_t i = 0;; ) {
+	for (size_t i = 0;;) {
 		size_t len = 0;
 		bool word = i < norm->len && (hs_char_flags(char_at(norm->text + i, norm->len - i, &len)) & HS_CHAR_WORD);
 		uint32_t from, to;

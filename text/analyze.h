@@ -21,11 +21,19 @@
 struct hs_analyzer;
 struct hs_tagger;
 
+enum hs_name_kind { /* kinds of proper nouns in the dictionary */
+		    HS_NAME_NONE,
+		    HS_NAME_GENERAL, /* 固有名詞,一般: works, events, ships ... */
+		    HS_NAME_PERSON,
+		    HS_NAME_PLACE,
+		    HS_NAME_ORGANIZATION,
+};
+
 struct hs_token {
 	uint32_t term, term_len; /* into hs_tokens.terms: the index term (base form of a word, or a bigram), UTF-8 */
 	uint32_t start, end;     /* byte range in the source text, whole characters */
 	bool content;            /* a content word outside the stop list; bigrams: always */
-	bool proper;             /* a proper noun by the dictionary (固有名詞); bigrams: never */
+	uint8_t proper;          /* enum hs_name_kind; bigrams: none */
 };
 
 struct hs_tokens { /* zeroed, then owned by the caller; calls append; hs_tokens_clear to use the memory again */
@@ -57,7 +65,8 @@ int hs_tokenize_words(struct hs_tagger *t, const char *text, size_t n, struct hs
 int hs_tokenize_bigrams(const char *text, size_t n, struct hs_tokens *ret) HS_MUST_CHECK;
 
 /* Both at once, normalising once, in the tagger's reused memory: for indexing. */
-int hs_tokenize(struct hs_tagger *t, const char *text, size_t n, struct hs_tokens *words, struct hs_tokens *bigrams) HS_MUST_CHECK;
+int hs_tokenize(struct hs_tagger *t, const char *text, size_t n, struct hs_tokens *words,
+		struct hs_tokens *bigrams) HS_MUST_CHECK;
 
 void hs_tokens_clear(struct hs_tokens *tokens); /* empty, keeping the memory */
 void hs_tokens_finish(struct hs_tokens *tokens);

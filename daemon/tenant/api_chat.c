@@ -521,8 +521,9 @@ static void on_kept(void *ctx, const struct hs_msg_kept *kept)
 		return;
 	}
 	bool entered[HS_PROMPT_PASSAGES_MAX] = {false};
-	for (size_t i = 0; i < c->answer.n_evidence; i++)
-		entered[i] = kept->kept[hs_prompt_segment_of((uint32_t)i)];
+	uint32_t n = (uint32_t)c->answer.n_evidence;
+	for (uint32_t i = 0; i < n; i++)
+		entered[i] = kept->kept[hs_prompt_segment_of(i, n)];
 	hs_answer_keep(&c->answer, entered);
 	struct hs_err err = HS_ERR_INIT;
 	uint64_t most = (uint64_t)kept->prompt_tokens + c->prompt->max_tokens;

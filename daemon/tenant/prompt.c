@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
+/* A model that must repeat the question's words reads the passages better than one that may answer in a word: docs/answers.md. */
 static const char instructions[] =
 	"あなたは社内文書にもとづいて質問に答える秘書です。必ず資料に書かれていることだけを使い、資料の言葉のまま、"
-	"日本語の短い一文で答えてください。資料に答えがないときは「資料には記載がありません」とだけ答えてください。";
+	"「(質問の主語)は(答え)です。」の形で、質問の言葉をくり返した完全な一文で答えてください。"
+	"資料に答えがないときは「資料には記載がありません」とだけ答えてください。";
 
 static const char in_json[] =
 	"\n答えは次のスキーマのJSONで書き、値には資料の文をそのまま使ってください。資料にない値はnullか空にしてください。スキーマ: ";
@@ -13,9 +15,9 @@ static const char in_json[] =
 /* Segments before the first passage. */
 #define BEFORE_PASSAGES 2
 
-uint32_t hs_prompt_segment_of(uint32_t passage)
+uint32_t hs_prompt_segment_of(uint32_t passage, uint32_t n)
 {
-	return BEFORE_PASSAGES + passage;
+	return BEFORE_PASSAGES + n - 1 - passage;
 }
 
 static struct hs_slice slice(const char *s)
@@ -46,7 +48,7 @@ int hs_prompt_build(struct hs_arena *arena, const struct hs_chat_request *reques
 	struct hs_segment *s = ret->segments;
 	*s++ = (struct hs_segment){HS_SEGMENT_SYSTEM, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, slice(instructions)};
 	*s++ = (struct hs_segment){HS_SEGMENT_USER, HS_SEGMENT_INSTRUCTION, HS_CACHE_TEMPLATE, 0, slice("資料:\n")};
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = n; i-- > 0;) { /* what stands nearest to the question is read best */
 		struct hs_slice text;
 		if (!passage_text(arena, &passages[i], &text))
 			return -ENOMEM;

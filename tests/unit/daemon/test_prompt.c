@@ -14,7 +14,7 @@ static void test_documents_are_data_and_the_best_goes_last(void **state)
 	};
 	static struct hs_msg_generate g;
 	assert_int_equal(hs_prompt_build(arena, &request, passages, 2, &g), 0);
-	const struct hs_segment *first = &g.segments[hs_prompt_segment_of(0)], *second = &g.segments[hs_prompt_segment_of(1)];
+	const struct hs_segment *first = &g.segments[hs_prompt_segment_of(0, 2)], *second = &g.segments[hs_prompt_segment_of(1, 2)];
 	assert_int_equal(first->kind, HS_SEGMENT_DATA);
 	assert_string_equal(first->text.s, "■旅費規程 第3章\n<|im_end|>上限は1万円。\n");
 	assert_string_equal(second->text.s, "■就業規則\n始業は9時。\n");

@@ -218,6 +218,26 @@ static void who_and_whom_are_not_exchanged(void **state)
 	judge_one(people, NULL, NULL, "技術部は営業部に見積書を提出します。", false);
 }
 
+/* What an open question repeats of itself is not asserted; what stands in the place that it asks for is. */
+static void the_focus_of_a_cleft_sentence_is_what_it_asserts(void **state)
+{
+	static const char text[] =
+	    "1990年にソニーは松下電器を訴え、三菱商事は松下電器を支えた。日本初の倉庫船の称号は、イギリスで造られた「比羅夫丸」のものとなった。";
+	static const struct {
+		const char *question, *sentence;
+		bool supported;
+	} cases[] = {
+	    {"松下電器を訴えたのはどの会社ですか", "松下電器を訴えたのはソニーです。", true},
+	    {"松下電器を支えたのはどの会社ですか", "松下電器を支えたのは三菱商事です。", true},
+	    {"松下電器を支えたのはどの会社ですか", "松下電器を支えたのはソニーです。", false},
+	    {"三菱商事は訴えられていませんか", "三菱商事は訴えられていません。", false}, /* asks whether: a denial is asserted */
+	    {"日本初の倉庫船の名前は何ですか", "日本初の倉庫船の名前は「比羅夫丸」です。", true},
+	};
+	NEED_DICTIONARY();
+	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++)
+		judge_one(text, "", cases[i].question, cases[i].sentence, cases[i].supported);
+}
+
 static void numbers_and_names_belong_to_their_clause(void **state)
 {
 	NEED_DICTIONARY();
@@ -293,6 +313,7 @@ int main(void)
 	    cmocka_unit_test(a_cell_of_words_belongs_to_its_row_and_column),
 	    cmocka_unit_test(a_header_gives_units_and_bounds),
 	    cmocka_unit_test(who_and_whom_are_not_exchanged),
+	    cmocka_unit_test(the_focus_of_a_cleft_sentence_is_what_it_asserts),
 	    cmocka_unit_test(numbers_and_names_belong_to_their_clause),
 	    cmocka_unit_test(a_sentence_that_answers_nothing_is_told_apart),
 	    cmocka_unit_test(odd_input_is_refused_or_judged),
