@@ -40,6 +40,7 @@ int bench_decode(const struct bench_options *o, struct bench_report *r, struct h
 int bench_prefill(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_contention(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_embed(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_gpu(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_http(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_lookup(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_search(const struct bench_options *o, struct bench_report *r, struct hs_err *err);

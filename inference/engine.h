@@ -33,6 +33,7 @@ struct hs_model_device {
 	char name[96];                               /* "cpu", "cuda:0 NVIDIA L4" */
 	struct hs_err why;                           /* num 0: as wished; otherwise why the GPU does not compute */
 	bool gpu;                                    /* then: */
+	uint64_t weight_bytes;
 	uint64_t memory_bytes;                       /* weights, work, pages */
 	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values */
 };

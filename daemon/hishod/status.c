@@ -209,6 +209,21 @@ static const struct series {
 	{"hisho_answer_tokens_total", "counter", "Tokens that the model wrote.", "answer_tokens", NULL},
 };
 
+/* Of hisho-infer. */
+static const struct {
+	const char *name, *type, *help, *model, *key; /* model: in whose part of the status, or NULL */
+} infer_series[] = {
+	{"hisho_prefilled_tokens_total", "counter", "Tokens of prompts that were computed, kept prefixes left out.", NULL, "prefilled"},
+	{"hisho_decode_passes_total", "counter", "Passes in which answers were written, a token or more each.", NULL, "decode_passes"},
+	{"hisho_decode_answers_total", "counter", "Answers that took part in these passes: by the passes, the mean batch.", NULL,
+	 "decoded"},
+	{"hisho_embedded_texts_total", "counter", "Texts that were embedded.", NULL, "embedded"},
+	{"hisho_gpu_bytes", "gauge", "Memory of the GPU that the chat model takes, pages included.", "generator", "gpu_bytes"},
+	{"hisho_gpu_embedder_bytes", "gauge", "Memory of the GPU that the embedding model takes.", "embedder", "gpu_bytes"},
+	{"hisho_gpu_pages", "gauge", "Pages of keys and values on the GPU.", "generator", "pages"},
+	{"hisho_gpu_pages_used", "gauge", "Those that answers and kept prefixes hold.", "generator", "pages_used"},
+};
+
 static json_int_t number(const struct proc *p, const char *key)
 {
 	return json_integer_value(json_object_get(p->status, key)); /* 0 where it is not told */
@@ -230,6 +245,29 @@ static int put_tenants(struct hs_buf *b, const struct keeper *k, const struct se
 	return rc;
 }
 
+/* A series of infer that it does not tell has no sample: of a GPU where there is none. */
+static int put_infer(struct hs_buf *b, const struct keeper *k)
+{
+	int rc = 0;
+	for (size_t i = 0; i < HS_ARRAY_LEN(infer_series) && rc == 0 && k->infer.state == PROC_READY; i++) {
+		const json_t *from = infer_series[i].model ? json_object_get(k->infer.status, infer_series[i].model) : k->infer.status;
+		const json_t *value = json_object_get(from, infer_series[i].key);
+		if (value)
+			rc = hs_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s{program=\"%s\",tenant=\"\"} %lld\n", infer_series[i].name,
+					   infer_series[i].help, infer_series[i].name, infer_series[i].type, infer_series[i].name,
+					   k->infer.program, (long long)json_integer_value(value));
+	}
+	if (rc < 0 || !json_object_get(json_object_get(k->infer.status, "generator"), "pages"))
+		return rc;
+	rc = hs_buf_append_str(b, "# HELP hisho_gpu_pages_held Pages of keys and values on the GPU that are the tenant's.\n"
+				  "# TYPE hisho_gpu_pages_held gauge\n");
+	for (const struct tenant *t = k->tenants; t && rc == 0; t = t->next)
+		rc = hs_buf_printf(b, "hisho_gpu_pages_held{tenant=\"%s\"} %lld\n", t->name,
+				   (long long)json_integer_value(
+				       json_object_get(json_object_get(k->infer.status, "pages_of"), t->id.s)));
+	return rc;
+}
+
 static void reply_metrics(struct keeper *k, struct hs_responder *r)
 {
 	HS_BUF_AUTO b = HS_BUF_INIT;
@@ -246,6 +284,8 @@ static void reply_metrics(struct keeper *k, struct hs_responder *r)
 				   p->tenant ? p->tenant->name : "", p->restarts);
 	for (size_t i = 0; i < HS_ARRAY_LEN(tenant_series) && rc == 0; i++)
 		rc = put_tenants(&b, k, &tenant_series[i]);
+	if (rc == 0)
+		rc = put_infer(&b, k);
 	if (rc == 0)
 		hs_responder_answer(r, 200, "text/plain; version=0.0.4", b.data, b.len);
 	else

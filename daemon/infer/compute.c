@@ -29,6 +29,7 @@ struct hs_compute {
 	uint64_t rerank_rests_until; /* hs_monotonic_us; the compute thread's */
 	pthread_mutex_t prefix_lock;
 	struct hs_prefixes prefixes;
+	struct hs_compute_counts counts; /* under `lock` */
 	uv_async_t async;
 	void (*load)(void *arg);
 	void (*loaded)(void *arg);
@@ -125,6 +126,20 @@ static void end_job(struct hs_compute *c, struct hs_infer_job *job, int rc)
 
 static void run(struct hs_compute *c, struct hs_infer_job *job);
 
+static void count(struct hs_compute *c, uint64_t *what, uint64_t n)
+{
+	pthread_mutex_lock(&c->lock);
+	*what += n;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void hs_compute_count(struct hs_compute *c, struct hs_compute_counts *ret)
+{
+	pthread_mutex_lock(&c->lock);
+	*ret = c->counts;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static bool is_cancelled(const struct turn *t)
 {
 	bool yes = atomic_load(&t->job->cancelled);
@@ -204,6 +219,7 @@ static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
 	if (rc == -ECANCELED)
 		return; /* cancelled, or gave way: the list says which comes next */
 	job->n_done += rc == 0 ? n : 0;
+	count(c, &c->counts.embedded, rc == 0 ? n : 0);
 	if (rc < 0 || job->n_done == job->n_texts)
 		end_job(c, job, rc);
 }
@@ -324,6 +340,7 @@ static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 		uint64_t begin = hs_monotonic_us();
 		rc = hs_forward(&step, 1, ask_generation, &t);
 		job->prefill_us += hs_monotonic_us() - begin;
+		count(c, &c->counts.prefilled, rc == 0 ? n : 0);
 		if (rc == 0 && n == left)
 			rc = begin_decoding(c, job, step.logits[0]);
 	}
@@ -434,6 +451,10 @@ static void run_decode(struct hs_compute *c)
 	uint64_t took = hs_monotonic_us() - begin;
 	if (rc == -ENODEV)
 		drop_prefixes(c);
+	if (rc == 0) {
+		count(c, &c->counts.decode_passes, 1);
+		count(c, &c->counts.decoded, n);
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		jobs[i]->chosen = rc < 0;
 		jobs[i]->decode_us += took;

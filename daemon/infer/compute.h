@@ -74,6 +74,14 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	uint64_t prefill_us, decode_us;
 };
 
+/* What was computed since the start. Rates and the mean batch follow from two looks at it. */
+struct hs_compute_counts {
+	uint64_t prefilled;              /* tokens of prompts, kept prefixes not among them */
+	uint64_t decode_passes, decoded; /* passes, and the answers that took part in each */
+	uint64_t embedded;               /* texts */
+};
+void hs_compute_count(struct hs_compute *c, struct hs_compute_counts *ret); /* from any thread */
+
 /* models stay the caller's and may be filled by `load` on the compute thread, before the first job runs. */
 int hs_compute_create(uv_loop_t *loop, struct hs_models *models, struct hs_compute **ret) HS_MUST_CHECK;
 

@@ -24,6 +24,7 @@ struct client { /* a channel; after it is gone, what its jobs still point to */
 	struct hs_infer *infer;
 	struct hs_channel *channel;
 	struct hs_sched_tenant tenant;
+	char name[HS_MSG_NAME_MAX + 1]; /* the tenant's id */
 	struct hs_limits limits;
 	struct hs_token_count count; /* what its generations took, since the channel is there */
 	struct request *requests;
@@ -559,6 +560,7 @@ void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd)
 		return;
 	}
 	k->infer = s;
+	(void)snprintf(k->name, sizeof k->name, "%.*s", (int)strcspn(tenant, " "), tenant); /* an id is short */
 	const char *limits = strchr(tenant, ' ');
 	if (!hs_limits_parse(limits ? limits + 1 : "", &k->limits)) {
 		(void)close(fd); /* as above: hishod is not of this version */
@@ -611,10 +613,35 @@ void hs_infer_destroy(struct hs_infer *s)
 	free(s);
 }
 
+/* ,"pages_of":{"ten_..":7}: pages on the GPU, of tenants that hold any. */
+static int put_pages(const struct hs_infer *s, struct hs_buf *out)
+{
+	struct hs_model *m = s->loaded ? s->models->generator.model : NULL;
+	const char *comma = "";
+	int rc = hs_buf_append_str(out, ",\"pages_of\":{");
+	for (const struct client *k = s->clients; k && m && rc == 0; k = k->next) {
+		uint32_t n = hs_model_pages_of(m, (uintptr_t)&k->tenant);
+		if (n == 0 || !k->channel)
+			continue;
+		rc = hs_buf_printf(out, "%s\"%s\":%u", comma, k->name, n);
+		comma = ",";
+	}
+	return rc < 0 ? rc : hs_buf_append_str(out, "}");
+}
+
 int hs_infer_status(const struct hs_infer *s, struct hs_buf *out)
 {
-	return hs_buf_printf(out, "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu,\"wiped\":%llu,"
-			     "\"limited\":%llu",
-			     s->loaded ? "true" : "false", s->n_clients, s->n_requests, (unsigned long long)s->n_generated,
-			     (unsigned long long)s->n_cancelled, (unsigned long long)s->n_wiped, (unsigned long long)s->n_limited);
+	struct hs_compute_counts c;
+	hs_compute_count(s->compute, &c);
+	int rc =
+	    hs_buf_printf(out,
+			  "\"loaded\":%s,\"tenants\":%zu,\"requests\":%zu,\"generated\":%llu,\"cancelled\":%llu,\"wiped\":%llu,"
+			  "\"limited\":%llu",
+			  s->loaded ? "true" : "false", s->n_clients, s->n_requests, (unsigned long long)s->n_generated,
+			  (unsigned long long)s->n_cancelled, (unsigned long long)s->n_wiped, (unsigned long long)s->n_limited);
+	if (rc == 0)
+		rc = hs_buf_printf(out, ",\"prefilled\":%llu,\"decode_passes\":%llu,\"decoded\":%llu,\"embedded\":%llu",
+				   (unsigned long long)c.prefilled, (unsigned long long)c.decode_passes,
+				   (unsigned long long)c.decoded, (unsigned long long)c.embedded);
+	return rc < 0 ? rc : put_pages(s, out);
 }

@@ -3,6 +3,9 @@
 
 #include "inference/cuda/model.h"
 
+#define COPY_BYTES (128u << 20)
+#define COPIES 20
+
 static void usage(struct hs_backend_model *m, struct hs_cuda_usage *ret)
 {
 	*ret = (struct hs_cuda_usage){.weight_bytes = m->weight_bytes,
@@ -17,6 +20,37 @@ static void usage(struct hs_backend_model *m, struct hs_cuda_usage *ret)
 static uint32_t pages_of(struct hs_backend_model *m, uint64_t owner)
 {
 	return hs_pages_of(m->pages, owner);
+}
+
+static int copy_rate(struct hs_device *d, void *memory, double *ret)
+{
+	int rc = hs_device_wait(d);
+	uint64_t begin = hs_monotonic_us();
+	for (int i = 0; i < COPIES && rc == 0; i++)
+		rc = hs_device_copy(d, (uint8_t *)memory + COPY_BYTES, memory, COPY_BYTES, 1, 0);
+	if (rc == 0)
+		rc = hs_device_wait(d);
+	*ret = 2.0 * COPIES * COPY_BYTES * 1e6 / (double)HS_MAX(hs_monotonic_us() - begin, (uint64_t)1);
+	return rc;
+}
+
+static int bandwidth(unsigned device, double *ret)
+{
+	struct hs_device *d = NULL;
+	struct hs_err err = HS_ERR_INIT;
+	void *memory = NULL;
+	double rate = 0;
+	int rc = hs_device_open(device, &d, &err);
+	if (rc < 0)
+		return rc;
+	rc = hs_device_alloc(d, 2ull * COPY_BYTES, &memory);
+	for (int round = 0; round < 2 && rc == 0; round++) /* the first is warm-up */
+		rc = copy_rate(d, memory, &rate);
+	hs_device_free(d, memory, 2ull * COPY_BYTES);
+	hs_device_close(d);
+	if (rc == 0)
+		*ret = rate;
+	return rc;
 }
 
 static const struct hs_backend backend = {
@@ -43,6 +77,7 @@ const struct hs_cuda_plugin *hs_cuda_plugin(void)
 	    .open = hs_gpu_open_model,
 	    .usage = usage,
 	    .pages_of = pages_of,
+	    .bandwidth = bandwidth,
 	    .backend = &backend,
 	};
 	p.sizes = HS_CUDA_SIZES;

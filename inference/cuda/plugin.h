@@ -64,6 +64,8 @@ struct hs_cuda_plugin {
 		    struct hs_err *err);
 	void (*usage)(struct hs_backend_model *m, struct hs_cuda_usage *ret); /* from any thread */
 	uint32_t (*pages_of)(struct hs_backend_model *m, uint64_t owner);     /* from any thread */
+	/* Bytes a second, read and written, of a large copy within the device's memory: what the bench calls its limit. */
+	int (*bandwidth)(unsigned device, double *ret);
 	/* Its functions return -ENODEV once the device is lost, for good. */
 	const struct hs_backend *backend;
 };

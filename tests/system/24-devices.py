@@ -4,7 +4,9 @@ in Japanese why it is not the GPU. The GPU is a plug-in that computes on the CPU
 
 Skips (77) without e5-small in $HISHO_MODELS or the cache.
 """
+import http.client
 import os
+import socket
 import subprocess
 
 from appliance import BUILD, Appliance, find_model, skip, wait_for
@@ -36,6 +38,14 @@ def devices(a, lines, env=None):
     return wait_for("the embedder", lambda: embedder_line(a, env))
 
 
+def metrics(a):
+    connection = http.client.HTTPConnection("hisho", timeout=30)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(a.state / "run" / "admin.sock"))
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode()
+
+
 embedder = find_model("e5-small-q4.bin")
 if not embedder:
     skip("no e5-small-q4.bin in $HISHO_MODELS or the cache")
@@ -43,8 +53,11 @@ os.chmod(FAKE, 0o755)
 with Appliance(embedder=embedder) as a:
     line = devices(a, "")
     check(line.split(maxsplit=1)[1].startswith("cpu ("), line)
+    text = metrics(a)
+    check('hisho_embedded_texts_total{program="hisho-infer",tenant=""} 0\n' in text and "hisho_gpu" not in text, text)
     line = devices(a, f"infer:\n  device: cuda:0\n  plugin: {FAKE}\n")
     check(line.split(maxsplit=1)[1] == 'cuda:0 Fake "one"', line)
+    check('\nhisho_gpu_embedder_bytes{program="hisho-infer",tenant=""} 1050\n' in metrics(a), metrics(a))
     line = devices(a, f"infer: {{device: cuda:7, plugin: {FAKE}}}\n")
     check("cpu (cuda:7: there are two)" in line, line)
     line = devices(a, "infer: {device: cuda:0, plugin: /nonexistent/hisho-cuda.so}\n", JAPANESE)

@@ -1,5 +1,5 @@
 /*
- * usage: test_plugin PLUGIN.so [here]
+ * usage: load_plugin PLUGIN.so [here]
  *
  * Loads a plug-in as hisho-infer does and asks its device. here: it must be there; otherwise what a machine without a GPU says
  * will do. TAP.
