@@ -44,6 +44,7 @@ int bench_gpu(const struct bench_options *o, struct bench_report *r, struct hs_e
 int bench_http(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_lookup(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_search(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
+int bench_start(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_ttft(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 int bench_vfs(const struct bench_options *o, struct bench_report *r, struct hs_err *err);
 

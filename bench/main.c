@@ -19,6 +19,7 @@ static const struct {
     {"http", bench_http, "the web server's CPU time a request over TLS, and memory of idle streams"},
     {"lookup", bench_lookup, "tokens a second of an answer that quotes, with drafts and without"},
     {"search", bench_search, "milliseconds a hybrid question over 10,000 passages"},
+    {"start", bench_start, "milliseconds from opening a model to its first token, and what is resident"},
     {"ttft", bench_ttft, "milliseconds to the first token, passages kept and cold"},
     {"vfs", bench_vfs, "the encrypted database against plain SQLite"},
 };

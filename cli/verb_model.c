@@ -35,7 +35,7 @@ static const struct hs_verb model_verbs[] = {
 	{"model tokens", model_tokens, "MODEL.gguf [TEXT]",
 	 HS_N_("show how a model reads a text (standard input, where none is given)")},
 	{"model info", model_info, "MODEL.gguf", HS_N_("what a model is made of, and whether the engine can run it")},
-	{"model perplexity", model_perplexity, "[--context N] [--pieces N] MODEL.gguf TEXT",
+	{"model perplexity", model_perplexity, "[--context N] [--pieces N] [--kv f16|q8] MODEL.gguf TEXT",
 	 HS_N_("how well a model foresees a text file; as llama-perplexity counts")},
 };
 
@@ -221,14 +221,14 @@ static int describe_weights(const struct hs_weights *w, json_t *object)
 		if ((w->features & 1u << bit) && hs_buf_printf(&features, features.len ? ", %s" : "%s", hs_feature_name(bit)) < 0)
 			return -ENOMEM;
 	static const char *const poolings[] = {"none", "mean", "first token", "last token"};
-	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:s%}", "layers",
+	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:s%}", "layers",
 				 (json_int_t)h->n_layers, "embedding", (json_int_t)h->n_embd, "heads", (json_int_t)h->n_heads,
 				 "key_heads", (json_int_t)h->n_kv_heads, "head_length", (json_int_t)h->head_dim, "feed_forward",
 				 (json_int_t)h->n_ff, "experts", (json_int_t)h->n_experts, "experts_used",
 				 (json_int_t)h->n_experts_used, "vocabulary", (json_int_t)h->n_vocab, "context",
 				 (json_int_t)h->context, "window", (json_int_t)window, "pooling", poolings[h->pool], "labels",
 				 (json_int_t)h->n_labels, "parameters", (json_int_t)w->n_params, "cache_bytes_a_token",
-				 (json_int_t)((size_t)h->n_layers * h->n_kv_heads * h->head_dim * 4), "features",
+				 (json_int_t)hs_kv_bytes(h, false), "cache_bytes_a_token_q8", (json_int_t)hs_kv_bytes(h, true), "features",
 				 (const char *)features.data, features.len);
 	int rc = more && json_object_update(object, more) == 0 ? 0 : -ENOMEM;
 	json_decref(more);
@@ -332,7 +332,9 @@ static void show_piece(void *arg, uint32_t piece, uint32_t n_pieces, double so_f
 static int model_perplexity(struct hs_cli *cli, int argc, char **argv)
 {
 	struct hs_perplexity p = {.context = 512, .progress = show_piece};
+	const char *kv = NULL;
 	const struct hs_option options[] = {
+		{"kv", HS_OPTION_STRING, &kv, HS_N_("how keys and values are kept: f16 or q8 (f16)")},
 		{"context", HS_OPTION_COUNT, &p.context, HS_N_("tokens a piece (512)")},
 		{"pieces", HS_OPTION_COUNT, &p.max_pieces, HS_N_("only the first pieces")},
 	};
@@ -341,11 +343,14 @@ static int model_perplexity(struct hs_cli *cli, int argc, char **argv)
 		return rc;
 	if (argc - first != 2)
 		return hs_cli_usage(&model_verbs[4], _("a model and a text file are needed"));
+	if (kv && strcmp(kv, "f16") != 0 && strcmp(kv, "q8") != 0)
+		return hs_cli_usage(&model_verbs[4], _("keys and values are kept as f16 or as q8"));
+	const struct hs_model_options how = {.kv_q8 = kv && strcmp(kv, "q8") == 0};
 	struct hs_err err = HS_ERR_INIT;
 	struct hs_model *m = NULL;
 	HS_BUF_AUTO text = HS_BUF_INIT;
 	rc = hs_file_read(AT_FDCWD, argv[first + 1], TEXT_MAX, &text);
-	rc = rc < 0 ? hs_fail_errno(&err, rc, "model.perplexity", argv[first + 1]) : hs_model_load(argv[first], NULL, &m, &err);
+	rc = rc < 0 ? hs_fail_errno(&err, rc, "model.perplexity", argv[first + 1]) : hs_model_load(argv[first], &how, &m, &err);
 	if (rc == 0)
 		rc = hs_perplexity_of(m, (const char *)text.data, text.len, &p, &err);
 	hs_model_destroy(m);

@@ -86,6 +86,7 @@ static void fill_info(struct hs_model *m)
 	i->starts_with_bos = starts_with_bos(m->gguf);
 	i->encoder = h->pool != HS_POOL_NONE;
 	i->n_labels = h->n_labels;
+	i->kv_bytes = hs_kv_bytes(h, m->weights->kv_q8);
 	for (size_t k = 0; k < hs_gguf_tensor_count(m->gguf); k++)
 		i->file_bytes += hs_gguf_tensor_at(m->gguf, k)->bytes;
 }
@@ -238,6 +239,7 @@ static int load(struct hs_model *m, const char *path, const struct hs_model_opti
 	if ((rc = hs_gguf_open(path, &m->gguf, err)) < 0 || (rc = hs_weights_bind(m->gguf, &m->weights, err)) < 0 ||
 	    (rc = hs_tokenizer_create(m->gguf, &m->tokenizer, err)) < 0)
 		return rc;
+	m->weights->kv_q8 = options && options->kv_q8 && m->weights->hyper.pool == HS_POOL_NONE;
 	fill_info(m);
 	if (hs_tokenizer_vocab(m->tokenizer) > m->info.n_vocab)
 		return hs_fail(err, EINVAL, "model.invalid", HS_N_("the tokeniser has more tokens than the embedding has rows"),
@@ -245,7 +247,9 @@ static int load(struct hs_model *m, const char *path, const struct hs_model_opti
 	if ((rc = read_pair(m, err)) < 0)
 		return rc;
 	m->n_threads = HS_MIN(options && options->n_threads ? options->n_threads : usable_cores(), (unsigned)THREADS_MAX);
-	return place(m, options, err);
+	rc = place(m, options, err);
+	hs_gguf_rest(m->gguf); /* what computes has its own copy, but for the embedding's rows */
+	return rc;
 }
 
 int hs_model_load(const char *path, const struct hs_model_options *options, struct hs_model **ret, struct hs_err *err)

@@ -21,6 +21,7 @@ typedef int (*hs_yield_fn)(void *arg);
 struct hs_model_options {
 	unsigned n_threads;          /* 0: the cores that this process may use */
 	bool reference;              /* the plain C path, the oracle of the tests */
+	bool kv_q8;                  /* the CPU keeps keys and values in bytes with a scale a block of 32, not in half precision */
 	bool exact;                  /* the same, which keeps keys and values unrounded */
 	const struct hs_gpu *gpu;    /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
 	const struct hs_err *no_gpu; /* why gpu is NULL; may be NULL */
@@ -43,6 +44,7 @@ struct hs_model_info {
 	char name[128];
 	uint32_t n_layers, n_embd, n_heads, n_kv_heads, n_ff, n_vocab, context;
 	uint64_t n_params, file_bytes;
+	uint32_t kv_bytes;    /* of a token's keys and values, as the CPU keeps them */
 	bool starts_with_bos; /* the model was taught texts that begin with it */
 	bool encoder;         /* embeds or scores, does not generate */
 	uint32_t n_labels;    /* of a classifier, which scores; 0: embeds */

@@ -28,6 +28,7 @@ static const cyaml_schema_value_t tenant_schema = {CYAML_VALUE_MAPPING(CYAML_FLA
 
 static const cyaml_schema_field_t infer_fields[] = {
     CYAML_FIELD_STRING_PTR("device", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, device, 3, 8),
+    CYAML_FIELD_STRING_PTR("kv", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, kv, 2, 3),
     CYAML_FIELD_STRING_PTR("plugin", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_infer, plugin, 1, 1000),
     CYAML_FIELD_END,
 };
@@ -107,6 +108,11 @@ int hs_config_load(int state_dir, struct hs_config **ret, struct hs_err *err)
 		unsigned version = c->version;
 		hs_config_free(c);
 		return hs_fail(err, ENOTSUP, "config.version", HS_N_("This hisho.yaml is of another version."), "version %u", version);
+	}
+	if (c->infer.kv && strcmp(c->infer.kv, "f16") != 0 && strcmp(c->infer.kv, "q8") != 0) {
+		int bad_kv = hs_fail(err, EINVAL, "config.kv", HS_N_("Keys and values are kept as f16 or as q8."), "infer.kv: %s", c->infer.kv);
+		hs_config_free(c);
+		return bad_kv;
 	}
 	struct hs_device_wish wish;
 	if (c->infer.device && !hs_device_parse(c->infer.device, &wish)) {

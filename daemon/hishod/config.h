@@ -11,6 +11,7 @@
 
 struct hs_config_infer {
 	char *device; /* "auto", "cpu", "cuda:N"; NULL: auto */
+	char *kv;     /* "f16", "q8"; NULL: f16 */
 	char *plugin; /* the CUDA plug-in's absolute path; NULL: the installed one */
 };
 

@@ -99,6 +99,8 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 			add(a, "--device", c->infer.device);
 		if (c->infer.plugin)
 			add(a, "--plugin", c->infer.plugin);
+		if (c->infer.kv)
+			add(a, "--kv", c->infer.kv);
 		break;
 	default:
 		break;

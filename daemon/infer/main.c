@@ -23,6 +23,7 @@ struct process {
 	char paths[3][PATH_MAX];
 	unsigned threads;
 	struct hs_device_wish wish;
+	bool kv_q8;
 	const char *plugin;
 	struct hs_err no_gpu; /* num 0: there is hope, and the jail lets the driver through */
 	uv_loop_t loop;
@@ -53,6 +54,7 @@ static void load(void *arg)
 	if (!p->no_gpu.num && hs_gpu_open(p->wish, p->plugin, &gpu, &p->no_gpu) < 0 && !p->no_gpu.num)
 		(void)hs_fail(&p->no_gpu, EIO, "gpu.plugin_broken", "", "%s", p->plugin); /* it failed and did not say how */
 	struct hs_model_options options = {.n_threads = p->threads,
+					   .kv_q8 = p->kv_q8,
 					   .gpu = p->no_gpu.num ? NULL : &gpu,
 					   .no_gpu = &p->no_gpu,
 					   .progress = tell_progress,
@@ -160,6 +162,7 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 						{"threads", required_argument, NULL, 't'},
 						{"device", required_argument, NULL, 'd'},
 						{"plugin", required_argument, NULL, 'p'},
+						{"kv", required_argument, NULL, 'k'},
 						{NULL, 0, NULL, 0}};
 	int o;
 	while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0) {
@@ -182,6 +185,10 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 				return false;
 		} else if (o == 'p') {
 			p->plugin = optarg;
+		} else if (o == 'k') {
+			p->kv_q8 = strcmp(optarg, "q8") == 0;
+			if (!p->kv_q8 && strcmp(optarg, "f16") != 0)
+				return false;
 		} else {
 			return false;
 		}
@@ -242,7 +249,8 @@ int main(int argc, char **argv)
 	}
 	if (!take_arguments(&p, argc, argv)) {
 		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n"
-				"                   [--threads N] [--device auto|cpu|cuda:N] [--plugin FILE]   (started by hishod)\n");
+				"                   [--threads N] [--device auto|cpu|cuda:N] [--plugin FILE] [--kv f16|q8]\n"
+				"                   (started by hishod)\n");
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */

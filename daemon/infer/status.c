@@ -53,6 +53,8 @@ static int put_model(const struct hs_served_model *m, const char *kind, struct h
 	hs_model_device(m->model, &d);
 	int rc = hs_buf_printf(out, ",\"%s\":{\"architecture\":\"%s\",\"context\":%u,\"bytes\":%llu,\"prefill_rate\":%.1f,", kind,
 			       i->architecture, i->context, (unsigned long long)i->file_bytes, (double)m->prefill_rate);
+	if (rc == 0 && !i->encoder && !d.gpu)
+		rc = hs_buf_printf(out, "\"kv_bytes_a_token\":%u,", i->kv_bytes);
 	if (rc == 0)
 		rc = put_pair(out, "device", d.name);
 	if (rc == 0 && d.gpu)

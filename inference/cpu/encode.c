@@ -111,7 +111,7 @@ int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t
 	int rc = hs_pass_init(&p, m, capacity, longest);
 	if (rc == 0)
 		rc =
-		    hs_cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts)); /* each text is rounded up */
+		    hs_cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts), false); /* each text is rounded up */
 	if (!in_text)
 		rc = -ENOMEM;
 	p.y = y;

@@ -208,8 +208,11 @@ static void attend_chunk(void *arg, uint32_t chunk, unsigned worker)
 	    .stride = query_stride(h),
 	    .head_dim = h->head_dim,
 	    .group = group,
-	    .keys = hs_cache_keys(v->cache, p->layer_index, head) + (size_t)v->base * h->head_dim,
-	    .values = hs_cache_values(v->cache, p->layer_index, head) + v->base * HS_ROUND16(h->head_dim),
+	    .keys = hs_cache_keys(v->cache, p->layer_index, head) + (size_t)v->base * h->head_dim * v->cache->each,
+	    .values = hs_cache_values(v->cache, p->layer_index, head) + v->base * HS_ROUND16(h->head_dim) * v->cache->each,
+	    .key_scales = hs_cache_scales(v->cache, false, p->layer_index, head), /* base is 0 where there are scales */
+	    .value_scales = hs_cache_scales(v->cache, true, p->layer_index, head),
+	    .scales_stride = v->cache->tiles * 16,
 	    .origin = v->origin,
 	    .visible = v->visible,
 	    .window = p->layer_weights->window,

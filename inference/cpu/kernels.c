@@ -125,7 +125,12 @@ static float soften(float *scores, struct span s, uint32_t start, uint32_t end, 
 }
 
 /* n queries of consecutive numbers (token * group + head) from `first`. */
-INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t first)
+INLINE vf from_row(const bool bytes, const void *rows, size_t at)
+{
+	return bytes ? vf_from_s8((const uint8_t *)rows + at) : vf_from_half((const uint16_t *)rows + at);
+}
+
+INLINE void attend_block(const int n, const bool bytes, const struct hs_attention *a, uint32_t first)
 {
 	const float *q[BLOCK];
 	float *out[BLOCK], inverse[BLOCK];
@@ -143,14 +148,23 @@ INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t fir
 	start &= ~15u;
 	const vf scale = vf_set(a->scale);
 	for (uint32_t at = start; at < end; at += W) {
-		const uint16_t *k = a->keys + (size_t)(at / 16) * a->head_dim * 16 + at % 16;
+		size_t k = (size_t)(at / 16) * a->head_dim * 16 + at % 16;
 		vf acc[BLOCK];
 		for (int i = 0; i < n; i++)
 			acc[i] = vf_zero();
-		for (uint32_t c = 0; c < a->head_dim; c++) {
-			vf key = vf_from_half(k + 16 * c);
+		for (uint32_t b = 0; b < a->head_dim; b += bytes ? HS_BLOCK : a->head_dim) {
+			vf part[BLOCK];
+			uint32_t block_end = bytes && a->head_dim - b > HS_BLOCK ? b + HS_BLOCK : a->head_dim;
 			for (int i = 0; i < n; i++)
-				acc[i] = vf_fma(vf_set(q[i][c]), key, acc[i]);
+				part[i] = vf_zero();
+			for (uint32_t c = b; c < block_end; c++) {
+				vf key = from_row(bytes, a->keys, k + 16 * (size_t)c);
+				for (int i = 0; i < n; i++)
+					part[i] = vf_fma(vf_set(q[i][c]), key, part[i]);
+			}
+			for (int i = 0; i < n; i++)
+				acc[i] = bytes ? vf_fma(part[i], vf_load(a->key_scales + b / HS_BLOCK * a->scales_stride + at), acc[i])
+					       : part[i];
 		}
 		for (int i = 0; i < n; i++) {
 			vf score = vf_mul(acc[i], scale);
@@ -166,9 +180,12 @@ INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t fir
 		for (int i = 0; i < n; i++)
 			acc[i] = vf_zero();
 		for (uint32_t at = start; at < longest; at++) {
-			vf value = vf_from_half(a->values + at * value_stride + c);
-			for (int i = 0; i < n; i++)
-				acc[i] = vf_fma(vf_set(a->scores[i * a->scores_stride + at]), value, acc[i]);
+			vf value = from_row(bytes, a->values, at * value_stride + c);
+			float value_scale = bytes ? a->value_scales[c / HS_BLOCK * a->scales_stride + at] : 0;
+			for (int i = 0; i < n; i++) {
+				float weight = a->scores[i * a->scores_stride + at];
+				acc[i] = vf_fma(vf_set(bytes ? weight * value_scale : weight), value, acc[i]);
+			}
 		}
 		for (int i = 0; i < n; i++) {
 			float lanes[W];
@@ -178,15 +195,23 @@ INLINE void attend_block(const int n, const struct hs_attention *a, uint32_t fir
 	}
 }
 
-static void attend(const struct hs_attention *a, uint32_t token, uint32_t token_end)
+INLINE void attend_all(const bool bytes, const struct hs_attention *a, uint32_t token, uint32_t token_end)
 {
 	uint32_t i = token * a->group, end = token_end * a->group;
 	for (; end - i >= BLOCK; i += BLOCK)
-		attend_block(BLOCK, a, i);
+		attend_block(BLOCK, bytes, a, i);
 	for (; end - i >= 2; i += 2)
-		attend_block(2, a, i);
+		attend_block(2, bytes, a, i);
 	if (i < end)
-		attend_block(1, a, i);
+		attend_block(1, bytes, a, i);
+}
+
+static void attend(const struct hs_attention *a, uint32_t token, uint32_t token_end)
+{
+	if (a->key_scales)
+		attend_all(true, a, token, token_end);
+	else
+		attend_all(false, a, token, token_end);
 }
 
 static void normalise(enum hs_norm kind, const float *x, const float *weight, const float *bias, float eps, size_t n, float *y)

@@ -56,7 +56,10 @@ struct hs_attention {
 	float *out;     /* the same */
 	size_t stride;
 	uint32_t head_dim, group; /* query heads a key head */
-	const uint16_t *keys, *values;
+	const void *keys, *values;              /* of half precision, or, where there are scales, signed bytes */
+	/* (blocks of HS_BLOCK numbers of a row, scales_stride) a float a position; NULL: half precision */
+	const float *key_scales, *value_scales;
+	size_t scales_stride;
 	uint32_t origin, visible, window;
 	bool causal;
 	float scale, cap;   /* a score is scale q.k, then cap tanh(score / cap) unless cap is 0 */

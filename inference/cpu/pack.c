@@ -145,13 +145,19 @@ static void put_scales(uint8_t *out, const uint8_t *block, uint32_t r)
 	}
 }
 
+/* The nibbles as they lie, four at a time: a start waits for this more than for anything else. */
 static void put_q4_k(uint8_t *out, const uint8_t *block, uint32_t r)
 {
-	uint8_t codes[HS_K_BLOCK];
-	hs_q4_k_codes(block, codes);
+	const uint8_t *q = block + 16;
 	put_scales(out, block, r);
-	for (uint32_t g = 0; g < 8; g++)
-		put_group(out + 320 + g * NIBBLES, codes + g * HS_BLOCK, r, 4);
+	for (uint32_t pair = 0; pair < 4; pair++, q += HS_BLOCK) {
+		uint8_t *even = out + 320 + 2 * pair * NIBBLES + 4 * r, *odd = even + NIBBLES;
+		for (uint32_t i = 0; i < 4; i++) {
+			uint32_t low = load_lane(q + 4 * i), high = load_lane(q + 4 * i + 16);
+			store_lane(even + i * 64, (low & 0x0f0f0f0fu) | (high & 0x0f0f0f0fu) << 4);
+			store_lane(odd + i * 64, (low >> 4 & 0x0f0f0f0fu) | (high & 0xf0f0f0f0u));
+		}
+	}
 }
 
 static void put_q5_k(uint8_t *out, const uint8_t *block, uint32_t r)

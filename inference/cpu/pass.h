@@ -13,7 +13,10 @@
 struct hs_cache {
 	uint32_t n_heads, head_dim;
 	size_t tiles;            /* of 16 positions */
-	uint16_t *keys, *values; /* (layers, n_heads, tiles, head_dim, 16) (layers, n_heads, tiles * 16, HS_ROUND16(head_dim)) */
+	size_t each;             /* bytes of a number: 2 of half precision, 1 of a row that shares a scale */
+	uint8_t *keys, *values;  /* (layers, n_heads, tiles, head_dim, 16) (layers, n_heads, tiles * 16, HS_ROUND16(head_dim)) */
+	float *scales;           /* each 1: (2, layers, n_heads, blocks, tiles * 16), of keys and then of values */
+	uint32_t n_layers, blocks; /* blocks: of HS_BLOCK numbers of a row */
 };
 
 /* A few tokens of one text, and what they see. */
@@ -113,10 +116,12 @@ bool hs_pass_norm(struct pass *p, const struct hs_norm_weights *norm) HS_MUST_CH
 bool hs_pass_multiply(struct pass *p, const struct hs_packed *w, const float *x, uint32_t n, float *y,
 		      size_t stride) HS_MUST_CHECK;
 
-int hs_cache_init(struct hs_cache *c, const struct hs_hyper *h, uint32_t n_layers, uint32_t positions) HS_MUST_CHECK;
+int hs_cache_init(struct hs_cache *c, const struct hs_hyper *h, uint32_t n_layers, uint32_t positions, bool q8) HS_MUST_CHECK;
 void hs_cache_finish(struct hs_cache *c, uint32_t n_layers); /* wipes */
-const uint16_t *hs_cache_keys(const struct hs_cache *c, uint32_t layer, uint32_t head);
-const uint16_t *hs_cache_values(const struct hs_cache *c, uint32_t layer, uint32_t head);
+uint8_t *hs_cache_keys(const struct hs_cache *c, uint32_t layer, uint32_t head);
+uint8_t *hs_cache_values(const struct hs_cache *c, uint32_t layer, uint32_t head);
+/* (blocks, tiles * 16) of keys, or of values; NULL where they are of half precision. */
+float *hs_cache_scales(const struct hs_cache *c, bool values, uint32_t layer, uint32_t head);
 /* One token's keys and values (n_heads * head_dim) to their place. */
 void hs_cache_store(struct hs_cache *c, uint32_t layer, uint32_t position, const float *k, const float *v);
 void hs_cache_wipe(struct hs_cache *c, uint32_t n_layers, uint32_t from, uint32_t to);

@@ -26,7 +26,7 @@ int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, stru
 	if (!s)
 		return -ENOMEM;
 	s->pass.m = m;
-	int rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens);
+	int rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens, m->w->kv_q8);
 	s->max_tokens = max_tokens;
 	if (rc < 0) {
 		hs_cpu_sequence_destroy(s);

@@ -363,6 +363,12 @@ int hs_gguf_open(const char *path, struct hs_gguf **ret, struct hs_err *err)
 	return hs_gguf_open_fd(fd, path, ret, err);
 }
 
+void hs_gguf_rest(const struct hs_gguf *g)
+{
+	if (g->mapping)
+		(void)madvise(g->mapping, g->mapping_len, MADV_DONTNEED); /* only thrift: of a mapped file nothing is lost */
+}
+
 void hs_gguf_close(struct hs_gguf *g)
 {
 	if (!g)

@@ -47,6 +47,8 @@ int hs_gguf_open(const char *path, struct hs_gguf **ret, struct hs_err *err) HS_
 int hs_gguf_open_fd(int fd, const char *name, struct hs_gguf **ret, struct hs_err *err) HS_MUST_CHECK; /* fd stays the caller's */
 int hs_gguf_open_memory(const void *data, size_t len, struct hs_gguf **ret,
 			struct hs_err *err) HS_MUST_CHECK; /* data outlives it */
+/* A mapped file's pages leave this process's memory until they are read again. */
+void hs_gguf_rest(const struct hs_gguf *g);
 void hs_gguf_close(struct hs_gguf *g);
 
 size_t hs_gguf_tensor_count(const struct hs_gguf *g);

@@ -173,7 +173,17 @@ static enum took take_string(const struct hs_node *n, struct hs_grammar_state *s
 
 /* --- numbers --- */
 
-enum { NUMBER_BEGIN, NUMBER_MINUS, NUMBER_ZERO, NUMBER_WHOLE, NUMBER_POINT, NUMBER_FRACTION, NUMBER_E, NUMBER_SIGN, NUMBER_EXPONENT };
+enum {
+	NUMBER_BEGIN,
+	NUMBER_MINUS,
+	NUMBER_ZERO,
+	NUMBER_WHOLE,
+	NUMBER_POINT,
+	NUMBER_FRACTION,
+	NUMBER_E,
+	NUMBER_SIGN,
+	NUMBER_EXPONENT,
+};
 
 static bool number_is_whole(uint8_t phase)
 {
@@ -503,7 +513,8 @@ void hs_grammar_copy(struct hs_grammar_state *to, const struct hs_grammar_state 
 	memcpy(to, from, offsetof(struct hs_grammar_state, frames) + from->depth * sizeof *from->frames);
 }
 
-size_t hs_grammar_key(const struct hs_grammar *g, const struct hs_grammar_state *from, uint32_t longest, struct hs_grammar_state *ret)
+size_t hs_grammar_key(const struct hs_grammar *g, const struct hs_grammar_state *from, uint32_t longest,
+		      struct hs_grammar_state *ret)
 {
 	hs_grammar_copy(ret, from);
 	for (uint32_t i = 0; i < ret->depth; i++) {

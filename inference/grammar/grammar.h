@@ -70,6 +70,7 @@ void hs_grammar_copy(struct hs_grammar_state *to, const struct hs_grammar_state 
  * Two states with the same key allow the same texts of at most `longest` bytes: the key is from with what such a text cannot
  * reach cut off. Returns its length in bytes, from ret's beginning.
  */
-size_t hs_grammar_key(const struct hs_grammar *g, const struct hs_grammar_state *from, uint32_t longest, struct hs_grammar_state *ret);
+size_t hs_grammar_key(const struct hs_grammar *g, const struct hs_grammar_state *from, uint32_t longest,
+		      struct hs_grammar_state *ret);
 
 #endif

@@ -29,7 +29,8 @@ static int unsupported(struct making *m, const char *what)
 
 static int wrong(struct making *m, const char *what)
 {
-	return hs_fail(m->err, EINVAL, "grammar.schema", HS_N_("The schema cannot be used. docs/api.md says what is understood."), "%s: %.80s",
+	return hs_fail(m->err, EINVAL, "grammar.schema", HS_N_("The schema cannot be used. docs/api.md says what is understood."),
+		       "%s: %.80s",
 		       m->path, what);
 }
 

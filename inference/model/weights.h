@@ -78,6 +78,7 @@ struct hs_weights {
 	struct hs_gguf_tensor *parts; /* of tensors that hold several */
 	size_t n_parts;
 	uint64_t n_params;
+	bool kv_q8; /* not the file's: sequences on the CPU keep keys and values in bytes; set before a backend opens it */
 };
 
 /* -EINVAL, -ENOTSUP or -ENOMEM, with the tensor or field in err. */
@@ -88,6 +89,13 @@ void hs_weights_destroy(struct hs_weights *w);
 static inline uint32_t hs_encoded_len(const struct hs_hyper *h)
 {
 	return h->n_labels ? h->n_labels : h->n_embd;
+}
+
+/* Bytes of one token's keys and values in all layers, as the CPU keeps them. */
+static inline uint32_t hs_kv_bytes(const struct hs_hyper *h, bool q8)
+{
+	uint32_t numbers = h->head_dim + (h->head_dim + 15) / 16 * 16; /* values are rounded up */
+	return h->n_layers * h->n_kv_heads * (q8 ? numbers + 2 * ((h->head_dim + 31) / 32) * (uint32_t)sizeof(float) : 2 * numbers);
 }
 
 /* out (head_dim / 2): the angle a position turns each pair by, in radians. */

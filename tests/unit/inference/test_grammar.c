@@ -134,9 +134,8 @@ static void test_any_object(void **state)
 	refuses(g, "{\"a\":}");
 	refuses(g, "{\"a\":nul}");
 	refuses(g, "{a:1}");
-	char deep[64] = "{\"a\":";
-	for (unsigned i = 0; i < HS_GRAMMAR_OBJECT_DEPTH; i++) /* one too deep */
-		strcat(deep, "[");
+	char deep[5 + HS_GRAMMAR_OBJECT_DEPTH + 1] = "{\"a\":";
+	memset(deep + 5, '[', HS_GRAMMAR_OBJECT_DEPTH); /* one too deep */
 	assert_int_equal(goes(g, deep, strlen(deep)), strlen(deep) - 1);
 	hs_grammar_destroy(g);
 }
@@ -193,8 +192,8 @@ static void test_refusals_name_what_they_refuse(void **state)
 	    {"{\"type\":\"object\",\"required\":[\"a\"]}", "grammar.schema", "required"},
 	    {"{\"type\":\"object\",\"additionalProperties\":{}}", "grammar.unsupported", "additionalProperties"},
 	    {"{\"type\":\"object\",\"patternProperties\":{}}", "grammar.unsupported", "patternProperties"},
-	    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\",\"properties\":{\"b\":{\"not\":{}}}}}}", "grammar.unsupported",
-	     "schema.a.b: not"},
+	    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"object\",\"properties\":{\"b\":{\"not\":{}}}}}}", 
+	     "grammar.unsupported", "schema.a.b: not"},
 	    {"{\"type\":\"object\",\"type\":\"array\"}", "grammar.schema", "duplicate"},
 	};
 	for (size_t i = 0; i < HS_ARRAY_LEN(rows); i++) {

@@ -142,7 +142,21 @@ static void test_multiply(void **state)
 		}
 }
 
-enum { DIM = 24, GROUP = 3, KEYS = 70, QUERIES = 11, HEAD = GROUP * DIM };
+enum { DIM = 40, ROW = 48, GROUP = 3, KEYS = 70, QUERIES = 11, HEAD = GROUP * DIM };
+
+static double key_at(const struct hs_attention *a, size_t i, size_t position)
+{
+	size_t block = i % (DIM * 16) / 16 / HS_BLOCK;
+	return a->key_scales ? (double)((const int8_t *)a->keys)[i] * (double)a->key_scales[block * a->scales_stride + position]
+			     : (double)hs_half_to_float(((const uint16_t *)a->keys)[i]);
+}
+
+static double value_at(const struct hs_attention *a, size_t i, size_t position)
+{
+	size_t block = i % ROW / HS_BLOCK;
+	return a->value_scales ? (double)((const int8_t *)a->values)[i] * (double)a->value_scales[block * a->scales_stride + position]
+			       : (double)hs_half_to_float(((const uint16_t *)a->values)[i]);
+}
 
 /* What one query sees, by the definition: out (DIM). */
 static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_t head, double out[static DIM])
@@ -153,7 +167,7 @@ static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_
 		double s = 0;
 		for (uint32_t c = 0; c < DIM; c++)
 			s += (double)a->q[token * HEAD + head * DIM + c] *
-			     (double)hs_half_to_float(a->keys[at / 16 * DIM * 16 + 16 * c + at % 16]);
+			     key_at(a, (size_t)at / 16 * DIM * 16 + 16 * c + (size_t)at % 16, (size_t)at);
 		s *= (double)a->scale;
 		if (a->cap > 0)
 			s = (double)a->cap * tanh(s / (double)a->cap);
@@ -165,7 +179,7 @@ static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_
 	for (uint32_t c = 0; c < DIM; c++) {
 		out[c] = 0;
 		for (uint32_t at = 0; at < KEYS; at++)
-			out[c] += weight[at] / total * (double)hs_half_to_float(a->values[at * 32 + c]);
+			out[c] += weight[at] / total * value_at(a, at * ROW + c, at);
 	}
 }
 
@@ -176,7 +190,9 @@ static void test_attend(void **state)
 	size_t n_tables = hs_kernels_list(tables);
 	struct tiny_maker k = {.rng = 8};
 	static float q[QUERIES * HEAD], out[QUERIES * HEAD + 16], first[QUERIES * HEAD + 16], scores[HS_QUERY_BLOCK * 96];
-	static uint16_t keys[80 * DIM], values[80 * 32];
+	static uint16_t keys[80 * DIM], values[80 * ROW];
+	static int8_t key_bytes[80 * DIM], value_bytes[80 * ROW];
+	static float key_scales[2 * 80], value_scales[2 * 80]; /* of two blocks a row */
 	static const float sinks[GROUP] = {-1, 0.5f, 2};
 	static const uint32_t windows[] = {0, 1, 7, 16, 40, 200};
 	for (size_t i = 0; i < HS_ARRAY_LEN(q); i++)
@@ -184,17 +200,25 @@ static void test_attend(void **state)
 	for (uint32_t at = 0; at < KEYS; at++)
 		for (uint32_t c = 0; c < DIM; c++) {
 			keys[at / 16 * DIM * 16 + 16 * c + at % 16] = hs_half_from_float(tiny_uniform(&k) * 2);
-			values[at * 32 + c] = hs_half_from_float(tiny_uniform(&k));
+			values[at * ROW + c] = hs_half_from_float(tiny_uniform(&k));
+			key_bytes[at / 16 * DIM * 16 + 16 * c + at % 16] = (int8_t)(tiny_uniform(&k) * 127);
+			value_bytes[at * ROW + c] = (int8_t)(tiny_uniform(&k) * 127);
+			key_scales[c / HS_BLOCK * 80 + at] = 0.01f + 0.0001f * (float)(at + c / HS_BLOCK);
+			value_scales[c / HS_BLOCK * 80 + at] = 0.008f - 0.0001f * (float)(at % 7 + c / HS_BLOCK);
 		}
-	for (size_t kind = 0; kind < 8 * HS_ARRAY_LEN(windows) * n_tables; kind++) {
-		size_t table = kind % n_tables, form = kind / n_tables;
+	for (size_t kind = 0; kind < 16 * HS_ARRAY_LEN(windows) * n_tables; kind++) {
+		size_t table = kind % n_tables, form = kind / n_tables / 2;
+		bool in_bytes = kind / n_tables % 2;
 		const struct hs_attention a = {.q = q,
 					       .out = out,
 					       .stride = HEAD,
 					       .head_dim = DIM,
 					       .group = GROUP,
-					       .keys = keys,
-					       .values = values,
+					       .keys = in_bytes ? (const void *)key_bytes : keys,
+					       .values = in_bytes ? (const void *)value_bytes : values,
+					       .key_scales = in_bytes ? key_scales : NULL,
+					       .value_scales = in_bytes ? value_scales : NULL,
+					       .scales_stride = 80,
 					       .origin = KEYS - QUERIES,
 					       .visible = KEYS,
 					       .window = windows[form / 8],
