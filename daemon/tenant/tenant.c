@@ -309,8 +309,9 @@ json_t *hs_tenant_status(struct hs_tenant *t)
 	const struct hs_tenant_counts *n = &t->counts;
 	int64_t host = hs_now_ms();
 	json_t *counts = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "questions",
-				   (json_int_t)n->questions, "not_found", (json_int_t)n->not_found, "failed_answers", (json_int_t)n->failed, "denied", (json_int_t)n->denied,
-				   "prompt_tokens", (json_int_t)n->prompt_tokens, "answer_tokens", (json_int_t)n->answer_tokens,
+				   (json_int_t)n->questions, "not_found", (json_int_t)n->not_found, "failed_answers",
+				   (json_int_t)n->failed, "denied", (json_int_t)n->denied, "prompt_tokens",
+				   (json_int_t)n->prompt_tokens, "answer_tokens", (json_int_t)n->answer_tokens,
 				   "disk_free", (json_int_t)__atomic_load_n(&t->disk_free, __ATOMIC_RELAXED), "clock_behind_ms",
 				   (json_int_t)(hs_audit_now(t->audit, host) - host), "reranked", (json_int_t)n->reranked,
 				   "rerank_missed", (json_int_t)n->rerank_missed, "reranker", m->reranker);
