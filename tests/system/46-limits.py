@@ -60,17 +60,25 @@ with Appliance(generator=MODEL) as a:
     used = answer["usage"]["total_tokens"]
     check(status(a)["tokens_today"] == used, (status(a), used))
 
-    # The day: one question fits, and a restart forgets nothing.
-    day = used + 600
-    configure(a, {"tokens_per_day": day})
+    # The day: it is used up to what one prompt takes at most (256 of a context of 512), and a restart forgets nothing.
+    day = 700
+    limits = {"tokens_per_day": day, "context": 512}
+    configure(a, limits)
     code, _, answer = ask(a)
-    check(code == 200 and answer["usage"]["total_tokens"] == used, answer)
+    check(code == 200, answer)
+    used = answer["usage"]["total_tokens"]
+    for _ in range(10):
+        one = ask(a, max_tokens=1)
+        if one[0] != 200:
+            break
+        used += one[2]["usage"]["total_tokens"]
+    refused(one, 429, "tokens_per_day", day)
     message, retry = refused(ask(a), 429, "tokens_per_day", day)
     check(retry <= 86400 and "hisho.yaml" in message, message)
     message, _ = refused(ask(a, language="ja"), 429, "tokens_per_day", day)
     check("本日" in message, message)
-    check(status(a)["limit_refused"] == 2 and status(a)["tokens_today"] == used, status(a))
-    configure(a, {"tokens_per_day": day, "queue": 8})
+    check(used <= day and status(a)["tokens_today"] == used and status(a)["limit_refused"] == 3, (used, status(a)))
+    configure(a, {**limits, "queue": 8})
     check(status(a)["tokens_today"] == used and status(a)["limit_tokens_per_day"] == day, status(a))
     refused(ask(a), 429, "tokens_per_day", day)
     code, _, answer = ask(a, "other")
