@@ -200,9 +200,12 @@ static int ask_query(void *arg)
 static void run_embed(struct hs_compute *c, struct hs_infer_job *job)
 {
 	struct hs_model *m = c->models->embedder.model;
-	uint32_t n_embd = hs_model_info(m)->n_embd, n = HS_MIN(HS_EMBED_BATCH, job->n_texts - job->n_done);
-	const char *texts[HS_EMBED_BATCH];
-	size_t lens[HS_EMBED_BATCH];
+	struct hs_model_device d;
+	hs_model_device(m, &d);
+	uint32_t n_embd = hs_model_info(m)->n_embd;
+	uint32_t n = HS_MIN(d.gpu ? HS_EMBED_BATCH_GPU : HS_EMBED_BATCH, job->n_texts - job->n_done);
+	const char *texts[HS_EMBED_BATCH_GPU];
+	size_t lens[HS_EMBED_BATCH_GPU];
 	struct turn t = {.c = c, .job = job};
 	int rc = 0;
 	if (!job->vectors) {

@@ -32,6 +32,7 @@
 #define HS_PREFILL_CHUNK 128u
 #define HS_PREFILL_CHUNK_SHARED 32u /* while another generation decodes */
 #define HS_EMBED_BATCH 4u           /* texts computed at a time */
+#define HS_EMBED_BATCH_GPU 64u      /* the same where a GPU does, which fewer would leave idle */
 
 struct hs_compute;
 
