@@ -328,7 +328,7 @@ static void run_begin(struct hs_job *job, void *context)
 
 /* --- what is indexed --- */
 
-/* One of a single chunk lies beside its row, which the transaction syncs; a larger one is a file that stands before its row does. */
+/* One of a single chunk lies beside its row, synced by the transaction; a larger one is a file that stands before its row does. */
 static int put_blob(struct lane *l, const void *data, size_t n, struct hs_id *ret)
 {
 	struct hs_tenant *t = l->tenant;
