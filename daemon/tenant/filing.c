@@ -134,8 +134,7 @@ static void start(struct hs_filing *f);
 
 static void end(struct hs_filing *f)
 {
-	f->busy = false;
-	for (size_t i = 0; i < f->n_together; i++) {
+	for (size_t i = 0; i < f->n_together; i++) { /* what run_done may file waits: they are busy until all are told */
 		struct hs_exchange *x = f->together[i];
 		x->busy = false;
 		hs_exchange_hold(x); /* run_done may answer; x must outlive the call */
@@ -143,6 +142,7 @@ static void end(struct hs_filing *f)
 		hs_exchange_release(x);
 	}
 	f->n_together = 0;
+	f->busy = false;
 }
 
 static void done(struct hs_job *job)
