@@ -160,6 +160,7 @@ static float fit_row(const struct brief *b, const struct hs_claim *row, const st
 struct found {
 	bool in_row, in_prose;
 	bool free;        /* it stands in a header or within the text of a cell: that is no value of a row and column */
+	bool named;       /* the row is named by sentence or question */
 	float row, prose; /* how well the thing itself fits where it stands */
 	uint32_t column;
 	const struct hs_claim *row_at, *header;
@@ -172,6 +173,15 @@ static bool same_thing(const struct brief *b, const struct hs_claim *c, const st
 	if (b->quantity)
 		return t->kind == HS_THING_NUMBER && hs_same_quantity(b->quantity, &c->quantities.items[t->quantity]);
 	return t->kind != HS_THING_NUMBER && t->key == b->thing->key;
+}
+
+/* Has its first cell words by which it could be meant? A rank of one letter has none. */
+static bool names_row(const struct hs_claim *row)
+{
+	for (size_t i = 0; i < row->n_things; i++)
+		if (row->things[i].cell == 0)
+			return true;
+	return false;
 }
 
 static struct found find(const struct brief *b, const struct hs_scene *p)
@@ -193,6 +203,7 @@ static struct found find(const struct brief *b, const struct hs_scene *p)
 					continue;
 				f.row = fit;
 				f.in_row = true;
+				f.named = t->cell == 0 || fit_cell(b, c, 0) > 0 || !names_row(c);
 				f.column = t->cell;
 				f.row_at = c;
 				f.header = p->headers[k];
@@ -421,6 +432,9 @@ bool hs_tied(const struct hs_claim *question, const struct hs_claim *s, const st
 			continue;
 		brief_make(question, s, &s->things[i], &b);
 		struct found f = find(&b, scene);
+		/* 一般社員の宿泊料 of a table whose rows are regions: nothing says that it is this one's. */
+		if (f.in_row && !f.in_prose && !f.free && !f.named && !s->n_cells)
+			return false;
 		if (another_fits(s, &b, scene, &f))
 			return false;
 	}

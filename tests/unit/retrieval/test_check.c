@@ -183,6 +183,17 @@ static void a_number_belongs_to_its_row_and_column(void **state)
 	judge_one(lodging, NULL, NULL, "部長の宿泊料（東京23区）は15,000円、宿泊料（その他）は18,000円です。", false);
 }
 
+/* A number of a table whose rows are something else is none of what is asked for. */
+static void a_number_needs_a_row_that_is_named(void **state)
+{
+	static const char regions[] = "地域\t日当\t宿泊料\n北米\t7,000円\t28,000円\nその他\t6,000円\t22,000円";
+	static const char question[] = "一般社員の宿泊料はいくらですか";
+	NEED_DICTIONARY();
+	judge_one(regions, NULL, question, "一般社員の宿泊料は22,000円です。", false);
+	judge_one(regions, NULL, "北米の宿泊料はいくらですか", "北米の宿泊料は28,000円です。", true);
+	judge_one(lodging, NULL, question, "一般社員の宿泊料（その他）は10,500円です。", true);
+}
+
 static void a_cell_of_words_belongs_to_its_row_and_column(void **state)
 {
 	NEED_DICTIONARY();
@@ -310,6 +321,7 @@ int main(void)
 	    cmocka_unit_test(names_must_be_there),
 	    cmocka_unit_test(other_matters_are_unsupported),
 	    cmocka_unit_test(a_number_belongs_to_its_row_and_column),
+	    cmocka_unit_test(a_number_needs_a_row_that_is_named),
 	    cmocka_unit_test(a_cell_of_words_belongs_to_its_row_and_column),
 	    cmocka_unit_test(a_header_gives_units_and_bounds),
 	    cmocka_unit_test(who_and_whom_are_not_exchanged),
