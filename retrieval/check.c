@@ -534,8 +534,7 @@ int hs_check_sentence(struct hs_check *c, const char *text, size_t len, struct h
 	int rc = hs_claim_init(c->tagger, text, len, &s);
 	if (rc)
 		return rc;
-	if (!c->question.open)
-		s.focus = (uint32_t)s.tokens.count; /* all of it is asserted */
+	s.focus = c->question.open ? hs_claim_focus(&s) : (uint32_t)s.tokens.count;
 	HS_BUF_AUTO bytes = HS_BUF_INIT;
 	struct spelling *spelled = NULL;
 	rc = spell_all(&s, text, &bytes, &spelled);

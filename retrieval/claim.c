@@ -327,11 +327,8 @@ static int find_things(const char *text, struct hs_claim *c)
 	return 0;
 }
 
-/*
- * The nominal predicate behind the topic, at the sentence's end: its words have no place of their own in a sentence that says
- * the same with a verb. One with a case particle in it says more than what its topic is.
- */
-static uint32_t find_focus(const struct hs_claim *c)
+/* One with a case particle in it says more than what its topic is. */
+uint32_t hs_claim_focus(const struct hs_claim *c)
 {
 	static const char *const copulas[] = {"です", "だ", "で", "ある"};
 	uint32_t n = (uint32_t)c->tokens.count, end = n, at;
@@ -428,10 +425,8 @@ int hs_claim_init(struct hs_tagger *t, const char *text, size_t n, struct hs_cla
 	}
 	for (size_t i = 0; !rc && i < c.tokens.count; i++)
 		c.passive |= term_is(&c, i, "れる") || term_is(&c, i, "られる");
-	if (!rc) {
-		c.focus = find_focus(&c);
+	if (!rc)
 		rc = find_things(text, &c);
-	}
 	if (rc) {
 		hs_claim_finish(&c);
 		return rc;

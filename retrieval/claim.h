@@ -58,8 +58,7 @@ struct hs_claim {
 	uint32_t modality; /* enum hs_modality bits */
 	bool passive;      /* れる, られる */
 	bool open;         /* a question for a thing: 誰, 何, いつ ... and not whether */
-	uint32_t focus; /* first token of what it says its topic is (起点は直江津です, 買収したのはA社です); tokens.count: says no
-			   such thing */
+	uint32_t focus;    /* of a sentence that is checked: hs_claim_focus, or tokens.count where all of it is asserted */
 	struct hs_cell *cells;
 	size_t n_cells; /* 0: no row */
 	struct hs_thing *things;
@@ -75,6 +74,13 @@ void hs_claim_finish(struct hs_claim *c); /* wipes; takes a zeroed one */
  * 金額(百万円). Cell k of the row stands under cell k - shift.
  */
 int hs_claim_read_units(struct hs_claim *row, const struct hs_claim *header, size_t shift) HS_MUST_CHECK;
+
+/*
+ * The first token of what the sentence says its topic is (起点は直江津です, 買収したのはA社です), tokens.count where it says no
+ * such thing: the nominal predicate at its end, whose words have no place of their own in a sentence that says the same with a
+ * verb.
+ */
+uint32_t hs_claim_focus(const struct hs_claim *c);
 
 bool hs_claim_has(const struct hs_claim *c, uint64_t lemma);
 
