@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void hs_buf_finish(struct hs_buf *b)
 {
 	free(b->data);
@@ -56,6 +58,27 @@ int hs_buf_append_str(struct hs_buf *b, const char *s)
 int hs_buf_append_byte(struct hs_buf *b, uint8_t byte)
 {
 	return hs_buf_append(b, &byte, 1);
+}
+
+int hs_buf_append_json(struct hs_buf *b, const char *s)
+{
+	size_t n = strlen(s), len;
+	int rc = hs_buf_append_byte(b, '"');
+	for (size_t i = 0; rc == 0 && i < n; i += len) {
+		uint32_t cp;
+		len = hs_utf8_decode(s + i, n - i, &cp);
+		if (len == 0) {
+			len = 1;
+			rc = hs_buf_append_byte(b, '?');
+		} else if (cp == '"' || cp == '\\') {
+			rc = hs_buf_printf(b, "\\%c", (char)cp);
+		} else if (cp < 0x20 || cp == 0x7f) {
+			rc = hs_buf_printf(b, "\\u%04x", cp);
+		} else {
+			rc = hs_buf_append(b, s + i, len);
+		}
+	}
+	return rc < 0 ? rc : hs_buf_append_byte(b, '"');
 }
 
 int hs_buf_printf(struct hs_buf *b, const char *fmt, ...)

@@ -31,6 +31,8 @@ int hs_buf_reserve(struct hs_buf *b, size_t n) HS_MUST_CHECK;
 int hs_buf_append(struct hs_buf *b, const void *data, size_t n) HS_MUST_CHECK;
 int hs_buf_append_str(struct hs_buf *b, const char *s) HS_MUST_CHECK;
 int hs_buf_append_byte(struct hs_buf *b, uint8_t byte) HS_MUST_CHECK;
+/* A JSON string, quotes and all. A byte that is no UTF-8 becomes "?". */
+int hs_buf_append_json(struct hs_buf *b, const char *s) HS_MUST_CHECK;
 int hs_buf_printf(struct hs_buf *b, const char *fmt, ...) HS_PRINTF(2, 3) HS_MUST_CHECK;
 
 /* Drop the first n bytes (n <= len). */

@@ -69,21 +69,6 @@ void hs_responder_answer(struct hs_responder *r, unsigned status, const char *co
 	(void)hs_responder_content(r, data, len, true);
 }
 
-static int put_json_string(struct hs_buf *b, const char *s)
-{
-	int rc = hs_buf_append_byte(b, '"');
-	for (; rc == 0 && *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (c == '"' || c == '\\')
-			rc = hs_buf_printf(b, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			rc = hs_buf_printf(b, "\\u%04x", c);
-		else
-			rc = hs_buf_append_byte(b, c);
-	}
-	return rc < 0 ? rc : hs_buf_append_byte(b, '"');
-}
-
 int hs_error_body(struct hs_buf *b, const struct hs_err *err, bool japanese)
 {
 	struct hs_err told = *err;
@@ -93,7 +78,7 @@ int hs_error_body(struct hs_buf *b, const struct hs_err *err, bool japanese)
 				     ",\"type\":\"hisho_error\",\"code\":", err->code, ",\"object\":", err->object, "}}"};
 	int rc = 0;
 	for (size_t i = 0; i < HS_ARRAY_LEN(parts) && rc == 0; i++)
-		rc = i % 2 ? put_json_string(b, parts[i]) : hs_buf_append_str(b, parts[i]);
+		rc = i % 2 ? hs_buf_append_json(b, parts[i]) : hs_buf_append_str(b, parts[i]);
 	return rc;
 }
 

@@ -1,31 +1,9 @@
 #include "daemon/infer/status.h"
 
-#include <string.h>
-
-#include "base/utf8.h"
-
-/* A JSON string. What is no UTF-8, or would end the line, becomes "?". */
-static int put_string(struct hs_buf *out, const char *s)
-{
-	size_t n = strlen(s);
-	bool text = hs_utf8_valid(s, n, NULL);
-	int rc = hs_buf_append_byte(out, '"');
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		unsigned char c = (unsigned char)s[i];
-		if (c < 0x20 || (c >= 0x7f && !text))
-			c = '?';
-		if (c == '"' || c == '\\')
-			rc = hs_buf_append_byte(out, '\\');
-		if (rc == 0)
-			rc = hs_buf_append_byte(out, c);
-	}
-	return rc < 0 ? rc : hs_buf_append_byte(out, '"');
-}
-
 static int put_pair(struct hs_buf *out, const char *key, const char *value)
 {
 	int rc = hs_buf_printf(out, "\"%s\":", key);
-	return rc < 0 ? rc : put_string(out, value);
+	return rc < 0 ? rc : hs_buf_append_json(out, value);
 }
 
 static int put_why(const struct hs_err *why, struct hs_buf *out)

@@ -33,12 +33,31 @@ static void test_printf(void **state)
 	assert_string_equal(hs_buf_cstr(&b), "頁=7;");
 }
 
+static void test_json_strings_are_whole(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {{"", "\"\""},
+		     {"規程 \"A\\\n\x7f", "\"規程 \\\"A\\\\\\u000a\\u007f\""},
+		     {"規\xe7\xa8", "\"規??\""}, /* cut within a character */
+		     {"\xff程", "\"?程\""}};
+	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++) {
+		HS_BUF_AUTO b = HS_BUF_INIT;
+		assert_int_equal(hs_buf_append_json(&b, cases[i].in), 0);
+		assert_string_equal(hs_buf_cstr(&b), cases[i].out);
+	}
+	struct hs_buf full = {.limit = 3};
+	assert_int_equal(hs_buf_append_json(&full, "ab"), -EMSGSIZE);
+	hs_buf_finish(&full);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_append_and_consume),
 		cmocka_unit_test(test_limit_keeps_what_was_there),
 		cmocka_unit_test(test_printf),
+	    cmocka_unit_test(test_json_strings_are_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
