@@ -147,7 +147,9 @@ static void tell_end(struct request *r, int rc)
 			      "request");
 	} else if (rc == -ENOENT) {
 		(void)hs_fail(&err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "%s",
-			      r->job->embeds ? "embedder" : r->job->reranks ? "reranker" : "generator");
+			      r->job->embeds    ? "embedder"
+			      : r->job->reranks ? "reranker"
+						: "generator");
 	}
 	if (rc < 0) {
 		if (!err.num)
@@ -187,7 +189,8 @@ static void on_ended(struct hs_infer_job *job, int rc)
 	if (generates(job)) {
 		k->n_generations--;
 		if (job->prefill_us || job->decode_us) /* what waited took nothing */
-			hs_token_count_take(&k->count, &k->limits, (uint64_t)job->done.prompt_tokens + job->done.answer_tokens, hs_now_ms());
+			hs_token_count_take(&k->count, &k->limits, (uint64_t)job->done.prompt_tokens + job->done.answer_tokens,
+					    hs_now_ms());
 	}
 	k->infer->n_cancelled += r->cancelled;
 	k->infer->n_generated += !r->cancelled && rc == 0 && generates(job);
@@ -211,11 +214,19 @@ static struct request *find_request(struct client *k, uint64_t id)
 	return r;
 }
 
-static int add_request(struct client *k, const struct hs_frame *f, struct hs_infer_job *job, int64_t deadline)
+static int fail_busy(struct hs_err *err, int rc)
+{
+	if (rc == -EBUSY)
+		return hs_fail(err, EBUSY, "model.queue_full", HS_N_("wait until earlier requests are answered"), "%d requests",
+			       HS_SCHED_QUEUE_MAX);
+	return hs_fail_errno(err, rc, "model.request", "request");
+}
+
+static int add_request(struct client *k, const struct hs_frame *f, struct hs_infer_job *job, int64_t deadline, struct hs_err *err)
 {
 	struct request *r = calloc(1, sizeof *r);
 	if (!r)
-		return -ENOMEM;
+		return fail_busy(err, -ENOMEM);
 	*r = (struct request){.job = job, .client = k, .id = f->request};
 	job->owner = r;
 	job->deadline = deadline;
@@ -225,7 +236,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	int rc = hs_compute_add(k->infer->compute, job);
 	if (rc < 0) {
 		free(r);
-		return rc;
+		return fail_busy(err, rc);
 	}
 	r->next = k->requests;
 	k->requests = r;
@@ -235,27 +246,20 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	return 0;
 }
 
-static int fail_busy(struct hs_err *err, int rc)
-{
-	if (rc == -EBUSY)
-		return hs_fail(err, EBUSY, "model.queue_full", HS_N_("wait until earlier requests are answered"), "%d requests",
-			       HS_SCHED_QUEUE_MAX);
-	return hs_fail_errno(err, rc, "model.request", "request");
-}
-
 /* The texts, each behind the prefix that the model was trained with. */
-static int join_texts(const struct hs_slice *texts, uint32_t count, const char *prefix, struct hs_infer_job *job)
+static int join_texts(const struct hs_slice *texts, uint32_t count, const char *prefix, struct hs_infer_job *job,
+		      struct hs_err *err)
 {
 	size_t prefix_len = strlen(prefix), total = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		if (!hs_utf8_valid(texts[i].s, texts[i].len, NULL))
-			return -EILSEQ;
+			return hs_fail_errno(err, -EILSEQ, "model.request", "texts");
 		total += prefix_len + texts[i].len;
 	}
 	job->texts = malloc(total + 1);
 	job->offsets = calloc((size_t)count + 1, sizeof *job->offsets);
 	if (!job->texts || !job->offsets)
-		return -ENOMEM;
+		return hs_fail_errno(err, -ENOMEM, "model.request", "texts");
 	uint32_t at = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		memcpy(job->texts + at, prefix, prefix_len);
@@ -276,20 +280,16 @@ static int take_embed(struct client *k, const struct hs_frame *f, struct hs_err 
 	int rc = ask && job ? hs_get_embed(f->payload, f->payload_len, ask) : -ENOMEM;
 	if (rc == 0 && !m->model)
 		rc = hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "embedder");
-	if (rc == 0) {
-		rc = join_texts(ask->texts, ask->count, ask->kind == HS_EMBED_QUERY ? m->query_prefix : m->passage_prefix, job);
-		if (rc < 0)
-			(void)hs_fail_errno(err, rc, "model.request", "texts");
-	}
+	if (rc == 0)
+		rc = join_texts(ask->texts, ask->count, ask->kind == HS_EMBED_QUERY ? m->query_prefix : m->passage_prefix, job,
+				err);
 	if (rc == 0) {
 		job->embeds = true;
 		job->query = ask->kind == HS_EMBED_QUERY && ask->count <= HS_INFER_QUERY_TEXTS_MAX &&
 			     job->offsets[ask->count] <= HS_INFER_QUERY_BYTES_MAX;
 		job->sched.class = job->query ? HS_SCHED_QUERY : HS_SCHED_INGEST;
 		job->sched.ready = true;
-		rc = add_request(k, f, job, f->deadline);
-		if (rc < 0)
-			(void)fail_busy(err, rc);
+		rc = add_request(k, f, job, f->deadline, err);
 	}
 	free(ask);
 	if (rc < 0)
@@ -311,18 +311,14 @@ static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err
 	if (rc == 0) {
 		struct hs_slice texts[1 + HS_MSG_RERANK_MAX] = {ask->question};
 		memcpy(texts + 1, ask->passages, ask->count * sizeof *texts);
-		rc = join_texts(texts, ask->count + 1, "", job);
-		if (rc < 0)
-			(void)hs_fail_errno(err, rc, "model.request", "texts");
+		rc = join_texts(texts, ask->count + 1, "", job, err);
 	}
 	if (rc == 0) {
 		job->reranks = true;
 		job->sched.class = HS_SCHED_RERANK;
 		job->sched.ready = true;
 		int64_t latest = hs_now_ms() + HS_INFER_RERANK_MS;
-		rc = add_request(k, f, job, f->deadline && f->deadline < latest ? f->deadline : latest);
-		if (rc < 0)
-			(void)fail_busy(err, rc);
+		rc = add_request(k, f, job, f->deadline && f->deadline < latest ? f->deadline : latest, err);
 	}
 	free(ask);
 	if (rc < 0)
@@ -330,7 +326,8 @@ static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err
 	return rc;
 }
 
-static uint32_t budget_of(const struct hs_served_model *m, const struct hs_msg_generate *ask, uint32_t context, uint32_t max_tokens)
+static uint32_t budget_of(const struct hs_served_model *m, const struct hs_msg_generate *ask, uint32_t context,
+			  uint32_t max_tokens)
 {
 	uint32_t most = context > max_tokens ? context - max_tokens : 1;
 	float own = m->prefill_rate * (float)HS_INFER_PREFILL_SECONDS;
@@ -373,7 +370,8 @@ static int make_grammar(const struct hs_served_model *m, const struct hs_msg_gen
 		return 0;
 	if (ask->form == HS_FORM_CITES) {
 		for (uint32_t i = 0; i < ask->n_segments; i++) {
-			if (kept->kept[i] && ask->segments[i].kind == HS_SEGMENT_DATA && ask->segments[i].scope == HS_CACHE_USER) {
+			if (kept->kept[i] && ask->segments[i].kind == HS_SEGMENT_DATA &&
+			    ask->segments[i].scope == HS_CACHE_USER) {
 				ids[n] = n + 1;
 				n++;
 			}
@@ -381,7 +379,8 @@ static int make_grammar(const struct hs_served_model *m, const struct hs_msg_gen
 		return hs_grammar_citations(ids, n, &job->grammar);
 	}
 	if (m->chat.channels || job->shown.thinks)
-		return hs_fail(err, ENOTSUP, "model.json", HS_N_("This model thinks before it answers and cannot be held to JSON."), "%s", m->id);
+		return hs_fail(err, ENOTSUP, "model.json",
+			       HS_N_("This model thinks before it answers and cannot be held to JSON."), "%s", m->id);
 	return ask->form == HS_FORM_OBJECT ? hs_grammar_object(true, &job->grammar)
 					   : hs_grammar_schema(ask->schema.s, ask->schema.len, &job->grammar, err);
 }
@@ -397,8 +396,9 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	job->max_tokens = HS_MIN(ask->max_tokens, HS_MIN(HS_ANSWER_TOKENS_MAX, context / 2));
 	if (job->max_tokens == 0)
 		return hs_fail(err, EINVAL, "model.max_tokens", HS_N_("ask for at least one token"), "max_tokens");
-	*kept = (struct hs_msg_kept){
-	    .budget_tokens = budget_of(m, ask, context, job->max_tokens), .prefill_rate = m->prefill_rate, .n_segments = ask->n_segments};
+	*kept = (struct hs_msg_kept){.budget_tokens = budget_of(m, ask, context, job->max_tokens),
+				     .prefill_rate = m->prefill_rate,
+				     .n_segments = ask->n_segments};
 	const time_t seconds = (time_t)(hs_now_ms() / 1000);
 	struct tm now;
 	if (!gmtime_r(&seconds, &now))
@@ -433,11 +433,8 @@ static int take_generate(struct client *k, const struct hs_frame *f, struct hs_e
 		rc = check_limits(k, err);
 	if (rc == 0)
 		rc = fit_job(k, ask, job, kept, err);
-	if (rc == 0) {
-		rc = add_request(k, f, job, f->deadline);
-		if (rc < 0)
-			(void)fail_busy(err, rc);
-	}
+	if (rc == 0)
+		rc = add_request(k, f, job, f->deadline, err);
 	if (rc < 0)
 		hs_infer_job_destroy(job);
 	else if (send_kept(k, k->requests, kept) < 0) /* it stands first; it cannot be told of: give it up */
