@@ -387,6 +387,16 @@ static int call_json(const struct hs_cli *cli, enum route route, const char *met
 	return rc;
 }
 
+const char *hs_path_of(struct hs_buf *b, const char *before, const char *name, const char *after, struct hs_err *err)
+{
+	const char *path = NULL;
+	if (hs_buf_append_str(b, before) == 0 && hs_url_escape(b, name) == 0 && hs_buf_append_str(b, after) == 0)
+		path = hs_buf_cstr(b);
+	if (!path)
+		(void)hs_fail_errno(err, -ENOMEM, "cli.memory", name);
+	return path;
+}
+
 int hs_call(const struct hs_cli *cli, const char *method, const char *path, json_t *body, struct hs_reply *ret,
 	    struct hs_err *err)
 {

@@ -26,9 +26,13 @@ void hs_reply_finish(struct hs_reply *r);
 #define HS_REPLY_AUTO HS_CLEANUP(hs_reply_finish) struct hs_reply
 
 /*
- * A request is made again where the appliance says that it is busy (429), later each time and not before it said (Retry-After): for
- * half a minute, or what is said below. After that it is the error of that answer.
+ * A request is made again where the appliance says that it is busy (429), later each time and not before it said (Retry-After):
+ * for half a minute, or what is said below. After that it is the error of that answer.
  */
+
+/* The path of what the name names: before, the name escaped, after. Lives in b. NULL: out of memory, and err says so. */
+const char *hs_path_of(struct hs_buf *b, const char *before, const char *name, const char *after,
+		       struct hs_err *err) HS_MUST_CHECK;
 
 /* A request of the tenant (or, over HTTPS, of the token's tenant). path begins with "/v1/". body may be NULL; is consumed. */
 int hs_call(const struct hs_cli *cli, const char *method, const char *path, json_t *body, struct hs_reply *ret,
@@ -40,8 +44,8 @@ int hs_call_bytes(const struct hs_cli *cli, const char *method, const char *path
 
 /*
  * Several POSTs of the tenant on their way at one time, each over a connection of its own; they end in any order. body is taken
- * over; at most HS_POSTS_MAX may be on their way. Each is tried for patience_s; while some wait for their next try, on_busy is told
- * now and then how many.
+ * over; at most HS_POSTS_MAX may be on their way. Each is tried for patience_s; while some wait for their next try, on_busy is
+ * told now and then how many.
  */
 #define HS_POSTS_MAX 4 /* half of what a tenant takes at one time */
 

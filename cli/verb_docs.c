@@ -145,12 +145,8 @@ static int dismiss(const struct hs_cli *cli, const char *job, struct hs_err *err
 {
 	HS_BUF_AUTO path = HS_BUF_INIT;
 	HS_REPLY_AUTO reply = {0};
-	int rc = hs_buf_append_str(&path, "/v1/jobs/");
-	if (rc == 0)
-		rc = hs_url_escape(&path, job);
-	if (rc < 0 || !hs_buf_cstr(&path))
-		return hs_fail_errno(err, -ENOMEM, "cli.memory", job);
-	return hs_call(cli, "DELETE", hs_buf_cstr(&path), NULL, &reply, err);
+	const char *p = hs_path_of(&path, "/v1/jobs/", job, "", err);
+	return p ? hs_call(cli, "DELETE", p, NULL, &reply, err) : -ENOMEM;
 }
 
 static int docs_dismiss(struct hs_cli *cli, int argc, char **argv)

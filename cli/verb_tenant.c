@@ -78,7 +78,7 @@ static int tenant_info(struct hs_cli *cli, int argc, char **argv)
 	return HS_EXIT_OK;
 }
 
-static int post_act(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
+static int post_act(struct hs_cli *cli, const struct hs_verb *verb, const char *act, int argc, char **argv)
 {
 	int first, rc;
 	if (!hs_cli_parse(cli, verb, NULL, 0, argc, argv, &first, &rc))
@@ -88,24 +88,15 @@ static int post_act(struct hs_cli *cli, const struct hs_verb *verb, const char *
 	HS_BUF_AUTO path = HS_BUF_INIT;
 	struct hs_err err = HS_ERR_INIT;
 	HS_REPLY_AUTO reply = {0};
-	rc = hs_buf_append_str(&path, "/v1/tenants/");
-	if (rc == 0)
-		rc = hs_url_escape(&path, argv[first]);
-	if (rc == 0)
-		rc = hs_buf_printf(&path, "/%s", what);
-	const char *p = rc == 0 ? hs_buf_cstr(&path) : NULL;
-	if (!p)
-		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
-	else
-		rc = hs_call_host(cli, "POST", p, NULL, &reply, &err);
-	if (!p || rc < 0)
+	const char *p = hs_path_of(&path, "/v1/tenants/", argv[first], act, &err);
+	if (!p || hs_call_host(cli, "POST", p, NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	return cli->json && reply.json ? hs_print_json(reply.json) : HS_EXIT_OK;
 }
 
 static int tenant_rebuild(struct hs_cli *cli, int argc, char **argv)
 {
-	return post_act(cli, &tenant_verbs[5], "rebuild", argc, argv);
+	return post_act(cli, &tenant_verbs[5], "/rebuild", argc, argv);
 }
 
 static int tenant_clock(struct hs_cli *cli, int argc, char **argv)
@@ -130,12 +121,12 @@ static int tenant_clock(struct hs_cli *cli, int argc, char **argv)
 
 static int tenant_seal(struct hs_cli *cli, int argc, char **argv)
 {
-	return post_act(cli, &tenant_verbs[3], "seal", argc, argv);
+	return post_act(cli, &tenant_verbs[3], "/seal", argc, argv);
 }
 
 static int tenant_unseal(struct hs_cli *cli, int argc, char **argv)
 {
-	return post_act(cli, &tenant_verbs[4], "unseal", argc, argv);
+	return post_act(cli, &tenant_verbs[4], "/unseal", argc, argv);
 }
 
 static int run(struct hs_cli *cli, int argc, char **argv)

@@ -97,11 +97,7 @@ static int token_revoke(struct hs_cli *cli, int argc, char **argv)
 	struct hs_err err = HS_ERR_INIT;
 	HS_BUF_AUTO path = HS_BUF_INIT;
 	HS_REPLY_AUTO reply = {0};
-	const char *p = hs_buf_append_str(&path, "/v1/admin/tokens/") == 0 && hs_url_escape(&path, argv[first]) == 0
-				? hs_buf_cstr(&path)
-				: NULL;
-	if (!p)
-		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
+	const char *p = hs_path_of(&path, "/v1/admin/tokens/", argv[first], "", &err);
 	if (!p || hs_call(cli, "DELETE", p, NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	return cli->json && reply.json ? hs_print_json(reply.json) : HS_EXIT_OK;

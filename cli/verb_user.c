@@ -58,7 +58,7 @@ static int user_list(struct hs_cli *cli, int argc, char **argv)
 	return hs_print_table(cli, json_object_get(reply.json, "data"), columns, HS_ARRAY_LEN(columns));
 }
 
-static int set_state(struct hs_cli *cli, const struct hs_verb *verb, const char *what, int argc, char **argv)
+static int set_state(struct hs_cli *cli, const struct hs_verb *verb, const char *act, int argc, char **argv)
 {
 	int first, rc;
 	if (!hs_cli_parse(cli, verb, NULL, 0, argc, argv, &first, &rc))
@@ -68,14 +68,7 @@ static int set_state(struct hs_cli *cli, const struct hs_verb *verb, const char 
 	struct hs_err err = HS_ERR_INIT;
 	HS_REPLY_AUTO reply = {0};
 	HS_BUF_AUTO path = HS_BUF_INIT;
-	rc = hs_buf_append_str(&path, "/v1/admin/users/");
-	if (rc == 0)
-		rc = hs_url_escape(&path, argv[first]);
-	if (rc == 0)
-		rc = hs_buf_printf(&path, "/%s", what);
-	const char *p = rc == 0 ? hs_buf_cstr(&path) : NULL;
-	if (!p)
-		(void)hs_fail_errno(&err, -ENOMEM, "cli.memory", argv[first]);
+	const char *p = hs_path_of(&path, "/v1/admin/users/", argv[first], act, &err);
 	if (!p || hs_call(cli, "POST", p, NULL, &reply, &err) < 0)
 		return hs_cli_fail(cli, &err);
 	return cli->json ? hs_print_json(reply.json) : HS_EXIT_OK;
@@ -83,12 +76,12 @@ static int set_state(struct hs_cli *cli, const struct hs_verb *verb, const char 
 
 static int user_suspend(struct hs_cli *cli, int argc, char **argv)
 {
-	return set_state(cli, &user_verbs[2], "suspend", argc, argv);
+	return set_state(cli, &user_verbs[2], "/suspend", argc, argv);
 }
 
 static int user_restore(struct hs_cli *cli, int argc, char **argv)
 {
-	return set_state(cli, &user_verbs[3], "restore", argc, argv);
+	return set_state(cli, &user_verbs[3], "/restore", argc, argv);
 }
 
 static int user_link(struct hs_cli *cli, int argc, char **argv)
