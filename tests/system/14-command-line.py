@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from appliance import BUILD, ROOT
+from appliance import BUILD, ROOT, check
 
 HISHO = BUILD / "cli" / "hisho"
 ENV = {**os.environ, "LC_ALL": "C", "PATH": f"{HISHO.parent}:{os.environ['PATH']}"}
@@ -15,11 +15,6 @@ COMP_CWORD=$#
 _hisho
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def hisho(*args):

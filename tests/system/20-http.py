@@ -6,7 +6,7 @@ import ssl
 import time
 import warnings
 
-from appliance import Appliance
+from appliance import Appliance, check
 
 H = "Host: localhost\r\n"
 REFUSED = [  # (bytes, status); behind each stands a second request that must never be answered
@@ -34,11 +34,6 @@ REFUSED = [  # (bytes, status); behind each stands a second request that must ne
     (f"GET / HTTP/1.1\r\n{H}" + "".join(f"X{i}: y\r\n" for i in range(100)) + "\r\n", 431),
 ]
 SECOND = f"GET /healthz HTTP/1.1\r\n{H}\r\n"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def dial(a, timeout=30):

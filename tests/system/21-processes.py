@@ -8,12 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from appliance import BUILD, Appliance, wait_for
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
+from appliance import BUILD, Appliance, check, wait_for
 
 def start_fails(a, *args):
     done = subprocess.run([BUILD / "daemon" / "hishod", "--state", a.state, *args], capture_output=True, text=True, timeout=60)

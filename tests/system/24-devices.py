@@ -9,15 +9,10 @@ import os
 import socket
 import subprocess
 
-from appliance import BUILD, Appliance, find_model, skip, wait_for
+from appliance import BUILD, Appliance, check, find_model, skip, wait_for
 
 FAKE = BUILD / "tests" / "unit" / "inference" / "fake-cuda.so"
 JAPANESE = {"LC_ALL": "C.UTF-8", "LANGUAGE": "ja", "LANG": "ja_JP.UTF-8", "HISHO_LOCALEDIR": str(BUILD / "po")}
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def restart(a, lines):

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 
 import tiny_reranker
-from appliance import BUILD, Appliance, wait_for
+from appliance import BUILD, Appliance, check, wait_for
 
 POLICY = """version: 1
 collections: [open, shut]
@@ -23,11 +23,6 @@ TEXTS = [f"旅費の申請は{who}が{day}日までに行い、{what}を添え�
     ("社員", 3, "領収書"), ("課長", 5, "日程表"), ("部長", 7, "見積書"), ("総務課", 9, "契約書"), ("経理課", 11, "請求書"),
     ("人事課", 13, "承認印"), ("秘書", 15, "旅程"), ("支店長", 17, "報告書"), ("工場長", 19, "名簿"))]
 SECRET = "旅費の申請は役員だけが二十一日までに行い、密約を添える。"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def scores(model, texts):

@@ -7,15 +7,10 @@ import pathlib
 import secrets
 import shutil
 
-from appliance import ROOT, Appliance, CommandFailed, wait_for
+from appliance import ROOT, Appliance, CommandFailed, check, wait_for
 
 DEMO = ROOT / "docs" / "demo"
 NOT_FOUND = "資料には記載がありません"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def titles(hits):

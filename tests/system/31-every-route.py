@@ -4,7 +4,7 @@ are read from the source of the route table, so that a new one cannot be forgott
 import json
 import re
 
-from appliance import ROOT, Appliance
+from appliance import ROOT, Appliance, check
 
 DEMO = ROOT / "docs" / "demo"
 OPEN = {("GET", "/v1/tenant"), ("POST", "/v1/session")}
@@ -13,11 +13,6 @@ OPEN = {("GET", "/v1/tenant"), ("POST", "/v1/session")}
 def routes():
     table = (ROOT / "daemon" / "tenant" / "route.c").read_text()
     return re.findall(r'\{"(GET|POST|DELETE)", "(/v1/[^"]*)"', table)
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 with Appliance() as a:

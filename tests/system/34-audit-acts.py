@@ -4,14 +4,9 @@ refusals, bounded; and the newest records are shown, however long the log is."""
 import json
 import os
 
-from appliance import Appliance, wait_for
+from appliance import Appliance, check, wait_for
 
 POLICY = "version: 1\ncollections: [c]\nusers: [{name: tanaka}]\n"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def shown(a, *args):

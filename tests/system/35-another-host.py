@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from appliance import BUILD, Appliance, wait_for
+from appliance import BUILD, Appliance, check, wait_for
 
 INSIDE = "HISHO_TEST_NAMESPACE"  # set where this script runs again in namespaces of its own
 NAME, HERE, THERE = "hisho.test", "10.213.0.1", "10.213.0.2"
@@ -26,11 +26,6 @@ rules:
 """
 sodium = ctypes.CDLL(ctypes.util.find_library("sodium") or "libsodium.so.23")
 assert sodium.sodium_init() >= 0
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 class Other:

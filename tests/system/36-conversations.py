@@ -3,15 +3,10 @@
 they delete it; feedback reaches who administers without the texts unless the person shares them. No model is needed."""
 import json
 
-from appliance import ROOT, Appliance, wait_for
+from appliance import ROOT, Appliance, check, wait_for
 
 DEMO = ROOT / "docs" / "demo" / "tokai"
 POLICY = (DEMO / "policy.yaml").read_text()
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def get(a, path, token, status=200, method="GET", body=None):

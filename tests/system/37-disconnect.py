@@ -3,16 +3,11 @@
 computed to its end. Told by hisho-infer's own counters."""
 import json
 
-from appliance import ROOT, Appliance, find_model, skip, wait_for
+from appliance import ROOT, Appliance, check, find_model, skip, wait_for
 
 DEMO = ROOT / "docs" / "demo" / "tokai"
 MODEL = find_model("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf")
 QUESTION = "試用期間は何か月ですか。"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def counters(a):

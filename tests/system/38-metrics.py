@@ -4,16 +4,11 @@ import http.client
 import re
 import socket
 
-from appliance import ROOT, Appliance, wait_for
+from appliance import ROOT, Appliance, check, wait_for
 
 DEMO = ROOT / "docs" / "demo" / "tokai"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SAMPLE = re.compile(r'^([a-z_]+)\{((?:[a-z]+="[a-z0-9-]*",?)*)\} (-?[0-9]+)$')
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 class Admin(http.client.HTTPConnection):

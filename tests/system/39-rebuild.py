@@ -3,15 +3,10 @@
 tenant rebuild indexes it anew, and it is searched as before. What serves is not rebuilt, and the act is recorded."""
 import json
 
-from appliance import ROOT, Appliance, CommandFailed, wait_for
+from appliance import ROOT, Appliance, CommandFailed, check, wait_for
 
 DEMO = ROOT / "docs" / "demo" / "tokai"
 QUESTION = "試用期間は何か月ですか。"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 with Appliance() as a:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 
-from appliance import BUILD, ROOT, Appliance, wait_for
+from appliance import BUILD, ROOT, Appliance, check, wait_for
 
 POLICY = """version: 1
 collections: [c]
@@ -24,11 +24,6 @@ REFUSED = {
     "図.pdf": (b"%PDF-1.7\nnothing of a PDF follows\n", "doc.damaged_pdf"),
     "絵.png": (b"\x89PNG\r\n\x1a\n" + b"\x00" * 64, "doc.unsupported"),
 }
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def table():

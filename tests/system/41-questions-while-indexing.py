@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from appliance import Appliance, wait_for
+from appliance import Appliance, check, wait_for
 
 POLICY = """version: 1
 collections: [c]
@@ -18,11 +18,6 @@ rules:
 """
 PAST = 5  # in front of all writes; without a thread of its own the audit log lets none or a chance one past
 BETWEEN = 3  # writes
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 with Appliance() as a:

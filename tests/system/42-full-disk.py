@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from appliance import BUILD, Appliance, skip, wait_for
+from appliance import BUILD, Appliance, check, skip, wait_for
 
 INSIDE = "HISHO_TEST_MOUNT"  # set where this script runs again, in a mount namespace of its own
 MIB = 1 << 20
@@ -18,11 +18,6 @@ users: [{name: tanaka}]
 rules:
   - {id: all, allow: [ask, download], who: {everyone: true}, collections: [c], level: {up_to: 社外秘}}
 """
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 if not os.environ.get(INSIDE):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import unicodedata
 
-from appliance import BUILD, Appliance, skip
+from appliance import BUILD, Appliance, check, skip
 
 POLICY = """version: 1
 collections: [c]
@@ -19,11 +19,6 @@ rules:
 """
 JAPANESE = re.compile(r"[ぁ-ゖァ-ヺー一-鿿々]{5,40}")
 K = 10
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def plain(text):

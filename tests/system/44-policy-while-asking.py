@@ -4,7 +4,7 @@ rules before it. Searches that the change overtook are refused by name and asked
 import json
 import threading
 
-from appliance import Appliance
+from appliance import Appliance, check
 
 OPEN = """version: 1
 collections: [c]
@@ -14,11 +14,6 @@ rules:
 """
 CLOSED = OPEN.replace("allow", "deny")
 CHANGES, SEARCHERS = 24, 3
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 with Appliance() as a:

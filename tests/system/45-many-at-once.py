@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from appliance import BUILD, Appliance, wait_for
+from appliance import BUILD, Appliance, check, wait_for
 
 POLICY = """version: 1
 collections: [%s]
@@ -15,11 +15,6 @@ rules:
   - {id: all, allow: [ask, download], who: {everyone: true}, collections: [%s], level: {up_to: 社外秘}}
 """
 GOOD = 20
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def ingest(a, *paths, args=()):

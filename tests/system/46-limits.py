@@ -6,16 +6,11 @@ Skips (77) without the 0.5B model in $HISHO_MODELS or the cache."""
 import json
 import threading
 
-from appliance import ROOT, Appliance, find_model, skip, wait_for
+from appliance import ROOT, Appliance, check, find_model, skip, wait_for
 
 DEMO = ROOT / "docs" / "demo" / "tokai"
 MODEL = find_model("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf")
 QUESTION = "試用期間は何か月ですか。"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def configure(a, limits):

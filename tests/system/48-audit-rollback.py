@@ -7,14 +7,9 @@ import json
 import shutil
 import subprocess
 
-from appliance import BUILD, Appliance, CommandFailed, wait_for
+from appliance import BUILD, Appliance, CommandFailed, check, wait_for
 
 POLICY = "version: 1\ncollections: [c]\nusers: [{name: tanaka}]\n"
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def opens(appliance, tenant):

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from appliance import BUILD, Appliance, wait_for
+from appliance import BUILD, Appliance, check, wait_for
 
 POLICY = """version: 1
 collections: [規程]
@@ -17,11 +17,6 @@ rules:
 """
 DOCUMENTS = 60
 KILLS = 6
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def kill_sometimes(a, over):

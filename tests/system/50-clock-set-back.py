@@ -9,7 +9,7 @@ import shutil
 import tempfile
 
 import appliance
-from appliance import BUILD, ROOT, Appliance, CommandFailed, skip, wait_for
+from appliance import BUILD, ROOT, Appliance, CommandFailed, check, skip, wait_for
 
 POLICY = """version: 1
 collections: [c]
@@ -19,11 +19,6 @@ rules:
 """
 DAY = 24 * 3600 * 1000
 AHEAD = f"+{2 * 24 * 3600 + 1800}"  # two days and what the test may take
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def find_faketime():

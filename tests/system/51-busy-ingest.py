@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from appliance import BUILD, Appliance, CommandFailed, wait_for
+from appliance import BUILD, Appliance, CommandFailed, check, wait_for
 
 UPLOADS_MAX = 8  # HS_TENANT_UPLOADS_MAX
 POLICY = """version: 1
@@ -19,11 +19,6 @@ rules:
   - {id: all, allow: [ask], who: {everyone: true}, collections: [c], level: {up_to: 社外秘}}
 """
 WHERE = ("--collection", "c", "--level", "社外秘")
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def begin_submission(a, token):

@@ -23,6 +23,11 @@ ROOT = pathlib.Path(os.environ.get("HISHO_SOURCE_ROOT", pathlib.Path(__file__).r
 BUILD = pathlib.Path(os.environ.get("HISHO_BUILD", ROOT / "build"))
 
 
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
 def skip(reason):
     print(reason)
     sys.exit(77)
