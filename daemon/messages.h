@@ -106,7 +106,7 @@ enum hs_act { HS_ACT_ADDED = 1, HS_ACT_SEALED = 2, HS_ACT_UNSEALED = 3, HS_ACT_R
 #define HS_MSG_NAME_MAX 256
 #define HS_MSG_TEXT_MAX (4u * 1024u * 1024u) /* joined EMBED and GENERATE payloads */
 #define HS_MSG_SEGMENTS_MAX 256
-#define HS_MSG_SCHEMA_MAX (64u * 1024u)
+#define HS_MSG_SCHEMA_MAX (16u * 1024u)
 #define HS_MSG_EMBED_MAX 256
 #define HS_MSG_RERANK_MAX 64
 #define HS_MSG_MODELS_MAX 16
@@ -225,8 +225,7 @@ struct hs_segment { /* neighbours of one role form one message of the chat templ
 enum hs_answer_form { /* what the answer may be: inference/grammar/grammar.h */
 	HS_FORM_FREE = 0,   /* as the model will */
 	HS_FORM_CITES = 1,  /* text, in which "[" and digits name one of the passages that were kept: USER-scoped data, from 1 */
-	HS_FORM_OBJECT = 2, /* a JSON object of texts */
-	HS_FORM_SCHEMA = 3, /* JSON of a schema */
+	HS_FORM_SCHEMA = 2, /* JSON of a schema */
 };
 
 struct hs_msg_generate {

@@ -381,8 +381,7 @@ static int make_grammar(const struct hs_served_model *m, const struct hs_msg_gen
 	if (m->chat.channels || job->shown.thinks)
 		return hs_fail(err, ENOTSUP, "model.json",
 			       HS_N_("This model thinks before it answers and cannot be held to JSON."), "%s", m->id);
-	return ask->form == HS_FORM_OBJECT ? hs_grammar_object(true, &job->grammar)
-					   : hs_grammar_schema(ask->schema.s, ask->schema.len, &job->grammar, err);
+	return hs_grammar_schema(ask->schema.s, ask->schema.len, &job->grammar, err);
 }
 
 static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct hs_infer_job *job, struct hs_msg_kept *kept,

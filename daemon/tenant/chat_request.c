@@ -12,8 +12,6 @@
 /* A question of fewer characters than this is read together with the one before it. */
 #define SHORT_QUESTION 8
 
-#define SCHEMA_DEPTH_MAX 16 /* as HS_GRAMMAR_DEPTH_MAX */
-
 static void free_text(char **text)
 {
 	if (*text)
@@ -106,33 +104,7 @@ static int unchecked(struct hs_err *err, const char *what)
 		       HS_N_("A JSON answer has texts only, which are checked against the documents. Use a json_schema of strings."), "%s", what);
 }
 
-/*
- * What the documents are asked for each text of the answer they cannot be asked for a bare number or a yes: such values are refused
- * here, not let through unchecked. Names come from the schema, that is from the client. hisho-infer judges the rest of it.
- */
-static int check_values(const json_t *schema, unsigned depth, struct hs_err *err)
-{
-	const char *type = json_string_value(json_object_get(schema, "type"));
-	const json_t *list = json_object_get(schema, "enum"), *one = json_object_get(schema, "const");
-	json_t *below;
-	const char *name;
-	if (type && (strcmp(type, "number") == 0 || strcmp(type, "integer") == 0 || strcmp(type, "boolean") == 0))
-		return unchecked(err, type);
-	if (one && !json_is_string(one) && !json_is_null(one))
-		return unchecked(err, "const");
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (!json_is_string(json_array_get(list, i)) && !json_is_null(json_array_get(list, i)))
-			return unchecked(err, "enum");
-	if (depth == SCHEMA_DEPTH_MAX)
-		return unchecked(err, "depth");
-	int rc = json_object_get(schema, "items") ? check_values(json_object_get(schema, "items"), depth + 1, err) : 0;
-	json_object_foreach(json_object_get(schema, "properties"), name, below) {
-		if (rc == 0)
-			rc = check_values(below, depth + 1, err);
-	}
-	return rc;
-}
-
+/* hisho-infer judges the schema: what it makes a grammar of has texts only. Names come from the client. */
 static int take_format(json_t *v, struct hs_chat_request *r, struct hs_err *err)
 {
 	const char *type = json_string_value(json_object_get(v, "type"));
@@ -145,9 +117,6 @@ static int take_format(json_t *v, struct hs_chat_request *r, struct hs_err *err)
 		return unsupported(err, "response_format");
 	if (!json_is_object(schema))
 		return unchecked(err, "json_schema");
-	int rc = check_values(schema, 0, err);
-	if (rc < 0)
-		return rc;
 	r->schema = json_dumps(schema, JSON_COMPACT);
 	if (r->schema && strlen(r->schema) > HS_SCHEMA_MAX)
 		return unchecked(err, "json_schema: more than 16 KiB");

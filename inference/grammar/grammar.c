@@ -6,9 +6,6 @@
 
 #include "inference/grammar/node.h"
 
-#define DIGITS_MAX 15u  /* of a number's whole part, and of its fraction: a double holds them */
-#define EXPONENT_MAX 2u /* digits */
-
 enum took { NO, TOOK, OVER }; /* OVER: it had ended before this byte, which is its parent's */
 
 static struct hs_grammar_frame *top(struct hs_grammar_state *s)
@@ -171,69 +168,6 @@ static enum took take_string(const struct hs_node *n, struct hs_grammar_state *s
 	}
 }
 
-/* --- numbers --- */
-
-enum {
-	NUMBER_BEGIN,
-	NUMBER_MINUS,
-	NUMBER_ZERO,
-	NUMBER_WHOLE,
-	NUMBER_POINT,
-	NUMBER_FRACTION,
-	NUMBER_E,
-	NUMBER_SIGN,
-	NUMBER_EXPONENT,
-};
-
-static bool number_is_whole(uint8_t phase)
-{
-	return phase == NUMBER_ZERO || phase == NUMBER_WHOLE || phase == NUMBER_FRACTION || phase == NUMBER_EXPONENT;
-}
-
-static enum took number_to(struct hs_grammar_frame *f, uint8_t phase)
-{
-	f->count = f->phase == phase ? f->count + 1 : 1;
-	f->phase = phase;
-	return TOOK;
-}
-
-static enum took take_number(const struct hs_node *n, struct hs_grammar_frame *f, uint8_t c)
-{
-	bool real = n->kind == HS_NODE_NUMBER, digit = is_digit(c);
-	switch (f->phase) {
-	case NUMBER_BEGIN:
-		if (c == '-')
-			return number_to(f, NUMBER_MINUS);
-		/* fallthrough */
-	case NUMBER_MINUS:
-		return !digit ? NO : number_to(f, c == '0' ? NUMBER_ZERO : NUMBER_WHOLE);
-	case NUMBER_WHOLE:
-		if (digit)
-			return f->count < DIGITS_MAX ? number_to(f, NUMBER_WHOLE) : NO;
-		/* fallthrough */
-	case NUMBER_ZERO:
-		if (digit)
-			return NO;
-		if (real && c == '.')
-			return number_to(f, NUMBER_POINT);
-		return real && (c | 0x20) == 'e' ? number_to(f, NUMBER_E) : OVER;
-	case NUMBER_POINT:
-		return digit ? number_to(f, NUMBER_FRACTION) : NO;
-	case NUMBER_FRACTION:
-		if (digit)
-			return f->count < DIGITS_MAX ? number_to(f, NUMBER_FRACTION) : NO;
-		return (c | 0x20) == 'e' ? number_to(f, NUMBER_E) : OVER;
-	case NUMBER_E:
-		if (c == '+' || c == '-')
-			return number_to(f, NUMBER_SIGN);
-		/* fallthrough */
-	case NUMBER_SIGN:
-		return digit ? number_to(f, NUMBER_EXPONENT) : NO;
-	default:
-		return !digit ? OVER : f->count < EXPONENT_MAX ? number_to(f, NUMBER_EXPONENT) : NO;
-	}
-}
-
 /* --- one of several texts: set is the range of those that still agree, count how many bytes do --- */
 
 static bool text_is(const struct hs_grammar *g, uint32_t i, uint32_t at, uint8_t c)
@@ -295,23 +229,16 @@ static uint64_t may_come(const struct hs_grammar *g, const struct hs_node *n, ui
 
 static bool may_close(const struct hs_grammar *g, const struct hs_node *n, const struct hs_grammar_frame *f)
 {
-	for (uint32_t i = f->aux; n->kind == HS_NODE_OBJECT && i < n->n; i++)
+	for (uint32_t i = f->aux; i < n->n; i++)
 		if (g->properties[n->first + i].required)
 			return false;
 	return true;
 }
 
 /* A quotation mark came: a name begins. */
-static enum took begin_name(const struct hs_grammar *g, const struct hs_node *n, struct hs_grammar_state *s,
-			    struct hs_grammar_frame *f)
+static enum took begin_name(const struct hs_grammar *g, const struct hs_node *n, struct hs_grammar_frame *f)
 {
 	f->count = 0;
-	if (n->kind == HS_NODE_MAP) {
-		f->phase = IN_NAMED;
-		push(s, n->string);
-		top(s)->phase = STRING_IN;
-		return TOOK;
-	}
 	f->set = may_come(g, n, f->aux);
 	f->phase = IN_NAME;
 	return f->set ? TOOK : NO;
@@ -359,7 +286,7 @@ static enum took take_object(const struct hs_grammar *g, const struct hs_node *n
 		/* fallthrough */
 	case IN_VALUE:
 		f->phase = IN_BETWEEN;
-		push(s, n->kind == HS_NODE_MAP ? n->child : g->properties[n->first + f->aux - 1].node);
+		push(s, g->properties[n->first + f->aux - 1].node);
 		return OVER; /* the value takes it */
 	case IN_COMMA:
 		if (c == ' ') {
@@ -368,16 +295,16 @@ static enum took take_object(const struct hs_grammar *g, const struct hs_node *n
 		}
 		/* fallthrough */
 	case IN_NEXT:
-		return c == '"' ? begin_name(g, n, s, f) : NO;
+		return c == '"' ? begin_name(g, n, f) : NO;
 	default:
 		if (c == '}' && may_close(g, n, f)) {
 			s->depth--;
 			return TOOK;
 		}
 		if (f->phase == IN_FIRST)
-			return c == '"' ? begin_name(g, n, s, f) : NO;
+			return c == '"' ? begin_name(g, n, f) : NO;
 		f->phase = IN_COMMA;
-		return c == ',' && (n->kind == HS_NODE_MAP || f->aux < n->n) ? TOOK : NO;
+		return c == ',' && f->aux < n->n ? TOOK : NO;
 	}
 }
 
@@ -417,16 +344,6 @@ static enum took take_array(const struct hs_node *n, struct hs_grammar_state *s,
 	}
 }
 
-/* The first byte says what the value is. */
-static enum took take_any(const struct hs_node *n, struct hs_grammar_frame *f, uint8_t c)
-{
-	uint16_t node = c == '"' ? n->string : c == '{' ? n->object : c == '[' ? n->array : c == '-' || is_digit(c) ? n->number : n->word;
-	if (!node)
-		return NO;
-	*f = (struct hs_grammar_frame){.node = node};
-	return OVER; /* that takes it */
-}
-
 /* OVER: whatever stands on top now is asked. */
 static enum took take(const struct hs_grammar *g, struct hs_grammar_state *s, uint8_t c)
 {
@@ -439,22 +356,15 @@ static enum took take(const struct hs_grammar *g, struct hs_grammar_state *s, ui
 	case HS_NODE_STRING:
 		return take_string(n, s, f, c);
 	case HS_NODE_OBJECT:
-	case HS_NODE_MAP:
 		return take_object(g, n, s, f, c);
 	case HS_NODE_ARRAY:
 		return take_array(n, s, f, c);
-	case HS_NODE_ANY:
-		return take_any(n, f, c);
-	case HS_NODE_LITERALS:
-		took = take_literal(g, n, s, f, c);
-		break;
 	default:
-		took = take_number(n, f, c);
-		break;
+		took = take_literal(g, n, s, f, c);
+		if (took == OVER)
+			s->depth--;
+		return took;
 	}
-	if (took == OVER)
-		s->depth--;
-	return took;
 }
 
 void hs_grammar_begin(const struct hs_grammar *g, struct hs_grammar_state *ret)
@@ -483,9 +393,6 @@ static bool frame_may_end(const struct hs_grammar *g, const struct hs_grammar_fr
 	switch (g->nodes[f->node].kind) {
 	case HS_NODE_TEXT:
 		return f->phase != TEXT_NUMBER;
-	case HS_NODE_NUMBER:
-	case HS_NODE_INTEGER:
-		return number_is_whole(f->phase);
 	case HS_NODE_LITERALS:
 		return literal_is_whole(g, f);
 	default:

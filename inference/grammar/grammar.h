@@ -1,11 +1,11 @@
 /*
- * Grammars: what an answer may be, byte by byte. Either JSON of a schema (grammar/schema.c says what of JSON Schema is understood),
- * any JSON object, or free text in which a citation marker, "[" and digits, names a supplied number.
+ * Grammars: what an answer may be, byte by byte. Either JSON of a schema (grammar/schema.c says what of JSON Schema is
+ * understood), or free text in which a citation marker, "[" and digits, names a supplied number.
  *
- * A grammar is a deterministic pushdown automaton over bytes: nodes, and a state that is a short stack of places in them. One byte
- * decides the next state, a state is plain memory that may be copied, and the stack is no deeper than HS_GRAMMAR_DEPTH_MAX levels
- * of the schema. Strings are whole characters of UTF-8; JSON is written compactly, with at most one space after a comma or colon.
- * Immutable once made.
+ * A grammar is a deterministic pushdown automaton over bytes: nodes, and a state that is a short stack of places in them. One
+ * byte decides the next state, a state is plain memory that may be copied, and the stack is no deeper than HS_GRAMMAR_DEPTH_MAX
+ * levels of the schema. Strings are whole characters of UTF-8; JSON is written compactly, with at most one space after a comma or
+ * colon. Immutable once made.
  */
 #ifndef HISHO_INFERENCE_GRAMMAR_H
 #define HISHO_INFERENCE_GRAMMAR_H
@@ -15,13 +15,12 @@
 
 #include "base/err.h"
 
-#define HS_GRAMMAR_SCHEMA_MAX (64u * 1024u) /* bytes of a schema */
+#define HS_GRAMMAR_SCHEMA_MAX (16u * 1024u) /* bytes of a schema */
 #define HS_GRAMMAR_DEPTH_MAX 16u            /* objects and arrays within each other */
-#define HS_GRAMMAR_OBJECT_DEPTH 6u          /* of "any JSON object" */
 #define HS_GRAMMAR_NODES_MAX 1024u
-#define HS_GRAMMAR_PROPERTIES_MAX 64u       /* of one object */
-#define HS_GRAMMAR_VALUES_MAX 256u          /* of one enum */
-#define HS_GRAMMAR_ITEMS_MAX 65536u         /* of an array, and characters of a string, that a schema may name */
+#define HS_GRAMMAR_PROPERTIES_MAX 64u /* of one object */
+#define HS_GRAMMAR_VALUES_MAX 256u    /* of one enum */
+#define HS_GRAMMAR_ITEMS_MAX 65536u   /* of an array, and characters of a string, that a schema may name */
 #define HS_GRAMMAR_CITATIONS_MAX 256u
 
 struct hs_grammar;
@@ -31,8 +30,6 @@ struct hs_grammar;
  * or value that is not understood, by name), -E2BIG "grammar.limit"; -ENOMEM.
  */
 int hs_grammar_schema(const char *json, size_t n, struct hs_grammar **ret, struct hs_err *err) HS_MUST_CHECK;
-/* Any JSON object. texts: its values are texts, null, and lists and objects of them. */
-int hs_grammar_object(bool texts, struct hs_grammar **ret) HS_MUST_CHECK;
 /* Free text that cites these numbers only; n 0: none. Numbers from 1. -E2BIG, -ENOMEM. */
 int hs_grammar_citations(const uint32_t *ids, size_t n, struct hs_grammar **ret) HS_MUST_CHECK;
 void hs_grammar_destroy(struct hs_grammar *g); /* takes NULL */

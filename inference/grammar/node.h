@@ -7,23 +7,17 @@
 enum hs_node_kind {
 	HS_NODE_TEXT, /* free text with citations */
 	HS_NODE_STRING,
-	HS_NODE_NUMBER,
-	HS_NODE_INTEGER,
 	HS_NODE_LITERALS, /* one of several texts */
 	HS_NODE_OBJECT,   /* named properties, in order */
-	HS_NODE_MAP,      /* any names */
 	HS_NODE_ARRAY,
-	HS_NODE_ANY,
 };
 
 struct hs_node {
 	enum hs_node_kind kind;
-	bool bounded;       /* string: at most `most` characters */
+	bool bounded;         /* string: at most `most` characters */
 	uint32_t least, most; /* items of an array; characters of a string */
-	uint32_t first, n;  /* of the grammar's texts (sorted), or of its properties */
-	uint16_t child;     /* items of an array, values of a map */
-	/* any: what a value may be; object and array 0: no more of them. A map's names are its `string`. */
-	uint16_t string, number, word, object, array;
+	uint32_t first, n;    /* of the grammar's texts (sorted), or of its properties */
+	uint16_t child;       /* items of an array */
 };
 
 struct hs_text {

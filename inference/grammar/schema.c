@@ -1,7 +1,9 @@
 /*
- * From a JSON Schema to nodes. What is understood: type (object, array, string, number, integer, boolean, null), properties,
- * required, additionalProperties as a boolean, items, minItems, maxItems, maxLength, enum, const; title, description and $schema
- * constrain nothing. Every other keyword is refused by name, because an answer that passes it over would not be of the schema.
+ * From a JSON Schema to nodes. What is understood: type (object, array, string, null), properties, required,
+ * additionalProperties as a boolean, items, minItems, maxItems, maxLength, enum and const of texts and null; title, description
+ * and $schema constrain nothing. Every other keyword is refused by name, because an answer that passes it over would not be of
+ * the schema; numbers and booleans are refused, because an answer is checked against the documents, and those can be asked for a
+ * text, not for a bare `true`.
  * What is made is narrower where JSON Schema is wide: properties come in the schema's order, and no other ones.
  */
 #include <errno.h>
@@ -24,20 +26,20 @@ struct making {
 static int unsupported(struct making *m, const char *what)
 {
 	return hs_fail(m->err, ENOTSUP, "grammar.unsupported",
-		       HS_N_("The schema uses what is not understood here. docs/api.md lists what is."), "%s: %.80s", m->path, what);
+		       HS_N_("The schema uses what is not understood here. docs/api.md lists what is."), "%s: %.80s", m->path,
+		       what);
 }
 
 static int wrong(struct making *m, const char *what)
 {
 	return hs_fail(m->err, EINVAL, "grammar.schema", HS_N_("The schema cannot be used. docs/api.md says what is understood."),
-		       "%s: %.80s",
-		       m->path, what);
+		       "%s: %.80s", m->path, what);
 }
 
 static int too_much(struct making *m, const char *what)
 {
-	return hs_fail(m->err, E2BIG, "grammar.limit", HS_N_("The schema is larger than may be. docs/api.md has the limits."), "%s: %.80s",
-		       m->path, what);
+	return hs_fail(m->err, E2BIG, "grammar.limit", HS_N_("The schema is larger than may be. docs/api.md has the limits."),
+		       "%s: %.80s", m->path, what);
 }
 
 static void *grow(void *items, uint32_t n, size_t size)
@@ -103,9 +105,7 @@ static int add_literals(struct making *m, char **texts, size_t n, uint16_t node)
 
 static bool is_of(const json_t *value, const char *type)
 {
-	return (strcmp(type, "string") == 0 && json_is_string(value)) || (strcmp(type, "number") == 0 && json_is_number(value)) ||
-	       (strcmp(type, "integer") == 0 && json_is_integer(value)) || (strcmp(type, "boolean") == 0 && json_is_boolean(value)) ||
-	       (strcmp(type, "null") == 0 && json_is_null(value));
+	return strcmp(type, "string") == 0 ? json_is_string(value) : strcmp(type, "null") == 0 && json_is_null(value);
 }
 
 static int make_values(struct making *m, json_t *const *values, size_t n, const char *type, uint16_t *ret)
@@ -115,13 +115,13 @@ static int make_values(struct making *m, json_t *const *values, size_t n, const 
 	int rc = add_node(m, HS_NODE_LITERALS, ret);
 	for (; rc == 0 && made < n; made++) {
 		const json_t *v = values[made];
-		if (json_is_object(v) || json_is_array(v))
-			rc = unsupported(m, "an object or array as a value");
+		if (!json_is_string(v) && !json_is_null(v))
+			rc = unsupported(m, "a value that is no text");
 		else if (type && !is_of(v, type))
 			rc = wrong(m, "a value is not of the type");
 		if (rc < 0)
 			break;
-		texts[made] = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+		texts[made] = json_dumps(v, JSON_ENCODE_ANY);
 		if (!texts[made]) {
 			rc = -ENOMEM;
 			break;
@@ -145,15 +145,6 @@ static int make_enum(struct making *m, const json_t *list, const char *type, uin
 	for (size_t i = 0; i < n; i++)
 		values[i] = json_array_get(list, i);
 	return make_values(m, values, n, type, ret);
-}
-
-static int make_words(struct making *m, const char *const *words, size_t n, uint16_t *ret)
-{
-	char *texts[3];
-	int rc = add_node(m, HS_NODE_LITERALS, ret);
-	for (size_t i = 0; i < n; i++)
-		texts[i] = (char *)words[i]; /* only read */
-	return rc < 0 ? rc : add_literals(m, texts, n, *ret);
 }
 
 /* --- the rest --- */
@@ -304,7 +295,6 @@ static bool has_keyword(const char *type, const char *key)
 
 static int make_value(struct making *m, const json_t *schema, uint16_t *ret)
 {
-	static const char *const truths[] = {"false", "true"}, *const nothing[] = {"null"};
 	const char *key;
 	json_t *value;
 	if (!json_is_object(schema))
@@ -315,8 +305,7 @@ static int make_value(struct making *m, const json_t *schema, uint16_t *ret)
 	if (type_value && !type)
 		return unsupported(m, "type");
 	json_object_foreach((json_t *)schema, key, value) /* only read */
-		if (!has_keyword(type, key))
-			return unsupported(m, key);
+	    if (!has_keyword(type, key)) return unsupported(m, key);
 	if (list && one)
 		return unsupported(m, "const beside enum");
 	if (list)
@@ -331,14 +320,10 @@ static int make_value(struct making *m, const json_t *schema, uint16_t *ret)
 		return make_array(m, schema, ret);
 	if (strcmp(type, "string") == 0)
 		return make_string(m, schema, ret);
-	if (strcmp(type, "number") == 0)
-		return add_node(m, HS_NODE_NUMBER, ret);
-	if (strcmp(type, "integer") == 0)
-		return add_node(m, HS_NODE_INTEGER, ret);
-	if (strcmp(type, "boolean") == 0)
-		return make_words(m, truths, HS_ARRAY_LEN(truths), ret);
-	if (strcmp(type, "null") == 0)
-		return make_words(m, nothing, HS_ARRAY_LEN(nothing), ret);
+	if (strcmp(type, "null") == 0) {
+		json_t *nothing = json_null();
+		return make_values(m, &nothing, 1, NULL, ret);
+	}
 	return unsupported(m, type);
 }
 
@@ -363,50 +348,4 @@ int hs_grammar_schema(const char *json, size_t n, struct hs_grammar **ret, struc
 	if (rc == -ENOMEM)
 		(void)hs_fail_errno(err, rc, "grammar.memory", "schema");
 	return rc;
-}
-
-/* Values of so many levels below: string, number, word, and objects and arrays of the level before. */
-int hs_grammar_object(bool texts, struct hs_grammar **ret)
-{
-	static const char *const words[] = {"null", "false", "true"};
-	struct making m = {.path = "object", .g = calloc(1, sizeof *m.g)};
-	uint16_t root, string = 0, number = 0, word = 0, any = 0;
-	int rc = m.g ? add_node(&m, HS_NODE_MAP, &root) : -ENOMEM;
-	if (rc == 0)
-		rc = add_node(&m, HS_NODE_STRING, &string);
-	if (rc == 0 && !texts)
-		rc = add_node(&m, HS_NODE_NUMBER, &number);
-	if (rc == 0)
-		rc = make_words(&m, words, texts ? 1 : HS_ARRAY_LEN(words), &word);
-	for (uint32_t level = 0; rc == 0 && level < HS_GRAMMAR_OBJECT_DEPTH; level++) {
-		uint16_t object = 0, array = 0, below = any;
-		if (level > 0) {
-			rc = add_node(&m, HS_NODE_MAP, &object);
-			if (rc == 0)
-				rc = add_node(&m, HS_NODE_ARRAY, &array);
-			if (rc < 0)
-				break;
-			m.g->nodes[object].child = m.g->nodes[array].child = below;
-			m.g->nodes[array].most = HS_GRAMMAR_ITEMS_MAX;
-		}
-		rc = add_node(&m, HS_NODE_ANY, &any);
-		if (rc == 0) {
-			struct hs_node *n = &m.g->nodes[any];
-			n->string = string;
-			n->number = number;
-			n->word = word;
-			n->object = object;
-			n->array = array;
-		}
-	}
-	if (rc < 0) {
-		hs_grammar_destroy(m.g);
-		return rc;
-	}
-	m.g->nodes[root].child = any;
-	for (uint32_t i = 0; i < m.g->n_nodes; i++)
-		if (m.g->nodes[i].kind == HS_NODE_MAP)
-			m.g->nodes[i].string = string;
-	*ret = m.g;
-	return 0;
 }

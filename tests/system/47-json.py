@@ -62,7 +62,9 @@ with Appliance(generator=MODEL) as a:
     check(status == 200 and json.loads(body)["choices"][0]["message"]["content"] is None, body)
 
     for form, code, object in [({"type": "json_object"}, "request.response_format", "json_object"),
-                               (wanted({"type": "integer"}), "request.response_format", "integer"),
+                               (wanted({"type": "integer"}), "grammar.unsupported", "integer"),
+                               (wanted({"type": "array", "items": {"type": "boolean"}}), "grammar.unsupported", "boolean"),
+                               (wanted({"enum": ["a", 1]}), "grammar.unsupported", "no text"),
                                (wanted({"type": "string", "pattern": "a"}), "grammar.unsupported", "pattern"),
                                (wanted({"type": "array"}), "grammar.schema", "items")]:
         status, body = ask(a, QUESTION, form)

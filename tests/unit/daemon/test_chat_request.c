@@ -119,15 +119,9 @@ static void test_json_of_what_can_be_checked(void **state)
 	assert_int_equal(hs_chat_request_parse(FORMAT("{\"type\":\"text\"}"), strlen(FORMAT("{\"type\":\"text\"}")), &r, NULL), 0);
 	assert_null(r.schema);
 	hs_chat_request_finish(&r);
-	static const char code[] = "request.response_format";
-	assert_refused(FORMAT("{\"type\":\"json_object\"}"), code, "json_object");
-	assert_refused(FORMAT("{\"type\":\"json_schema\"}"), code, "json_schema");
+	assert_refused(FORMAT("{\"type\":\"json_object\"}"), "request.response_format", "json_object");
+	assert_refused(FORMAT("{\"type\":\"json_schema\"}"), "request.response_format", "json_schema");
 	assert_refused(FORMAT("{\"type\":\"xml\"}"), "request.unsupported_parameter", "response_format");
-	assert_refused(SCHEMA("{\"type\":\"integer\"}"), code, "integer");
-	assert_refused(SCHEMA("{\"type\":\"array\",\"items\":{\"type\":\"boolean\"}}"), code, "boolean");
-	assert_refused(SCHEMA("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"number\"}}}"), code, "number");
-	assert_refused(SCHEMA("{\"enum\":[\"a\",1]}"), code, "enum");
-	assert_refused(SCHEMA("{\"const\":true}"), code, "const");
 	assert_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"日当は\"}],\"hisho\":{\"conversation\":\"new\"},\"response_format\":"
 		       "{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"string\"}}}}",
 		       "request.unsupported_parameter", NULL);

@@ -45,27 +45,25 @@ static void refuses(const struct hs_grammar *g, const char *text)
 static void test_an_object(void **state)
 {
 	struct hs_grammar *g = schema("{\"type\":\"object\",\"properties\":{\"名\":{\"type\":\"string\",\"maxLength\":3},"
-				      "\"n\":{\"type\":\"integer\"},\"nn\":{\"type\":\"number\"},\"a\":{\"enum\":[1,12,\"x\",null]}},"
+				      "\"n\":{\"type\":\"null\"},\"nn\":{\"type\":\"string\"},\"a\":{\"enum\":[\"1\",\"12\",null]}},"
 				      "\"required\":[\"名\",\"nn\"],\"additionalProperties\":false}");
-	accepts(g, "{\"名\":\"日本\",\"nn\":1}");
-	accepts(g, " {\"名\": \"日本語\", \"n\": -0, \"nn\": 1.5e-3, \"a\": 12}");
-	accepts(g, "{\"名\":\"\\\"\\u3042\\n\",\"nn\":0,\"a\":1}");
-	accepts(g, "{\"名\":\"\",\"nn\":10,\"a\":null}");
-	refuses(g, "{\"名\":\"日本語だ\",\"nn\":1}");	  /* too long */
-	refuses(g, "{\"nn\":1}");			  /* 名 is required */
-	refuses(g, "{\"名\":\"\"}");			  /* nn is */
-	refuses(g, "{\"名\":\"\",\"nn\":1,\"n\":2}");	  /* out of order */
-	refuses(g, "{\"名\":\"\",\"nn\":1,\"b\":2}");	  /* not a property */
-	refuses(g, "{\"名\":\"\",\"nn\":1,}");
-	refuses(g, "{\"名\":\"\",\"nn\":01}");
-	refuses(g, "{\"名\":\"\",\"nn\":1.}");
-	refuses(g, "{\"名\":\"\",\"nn\":-}");
-	refuses(g, "{\"名\":\"\",\"n\":1.5,\"nn\":1}");
-	refuses(g, "{\"名\":\"\",\"nn\":1,\"a\":123}");
-	refuses(g, "{\"名\":\"\",\"nn\":1} ");
-	refuses(g, "  {\"名\":\"\",\"nn\":1}");
-	refuses(g, "{\"名\":\"a\nb\",\"nn\":1}");
-	refuses(g, "{\"名\":\"\\x\",\"nn\":1}");
+	accepts(g, "{\"名\":\"日本\",\"nn\":\"1\"}");
+	accepts(g, " {\"名\": \"日本語\", \"n\": null, \"nn\": \"\", \"a\": \"12\"}");
+	accepts(g, "{\"名\":\"\\\"\\u3042\\n\",\"nn\":\"\",\"a\":\"1\"}");
+	accepts(g, "{\"名\":\"\",\"nn\":\"10\",\"a\":null}");
+	refuses(g, "{\"名\":\"日本語だ\",\"nn\":\"\"}");	      /* too long */
+	refuses(g, "{\"nn\":\"\"}");			      /* 名 is required */
+	refuses(g, "{\"名\":\"\"}");			      /* nn is */
+	refuses(g, "{\"名\":\"\",\"nn\":\"\",\"n\":null}"); /* out of order */
+	refuses(g, "{\"名\":\"\",\"nn\":\"\",\"b\":null}"); /* not a property */
+	refuses(g, "{\"名\":\"\",\"nn\":\"\",}");
+	refuses(g, "{\"名\":\"\",\"nn\":1}");
+	refuses(g, "{\"名\":\"\",\"n\":nul,\"nn\":\"\"}");
+	refuses(g, "{\"名\":\"\",\"nn\":\"\",\"a\":\"123\"}");
+	refuses(g, "{\"名\":\"\",\"nn\":\"\"} ");
+	refuses(g, "  {\"名\":\"\",\"nn\":\"\"}");
+	refuses(g, "{\"名\":\"a\nb\",\"nn\":\"\"}");
+	refuses(g, "{\"名\":\"\\x\",\"nn\":\"\"}");
 	hs_grammar_destroy(g);
 }
 
@@ -94,49 +92,23 @@ static void test_strings_are_whole_characters(void **state)
 	hs_grammar_destroy(g);
 }
 
-static void test_arrays_numbers_words(void **state)
+static void test_arrays_and_words(void **state)
 {
-	struct hs_grammar *g = schema("{\"type\":\"array\",\"items\":{\"type\":\"boolean\"},\"minItems\":1,\"maxItems\":2}");
-	accepts(g, "[true]");
-	accepts(g, "[false, true]");
+	struct hs_grammar *g = schema("{\"type\":\"array\",\"items\":{\"enum\":[\"是\",\"否\"]},\"minItems\":1,\"maxItems\":2}");
+	accepts(g, "[\"是\"]");
+	accepts(g, "[\"否\", \"是\"]");
 	refuses(g, "[]");
-	refuses(g, "[true,true,true]");
-	refuses(g, "[true,]");
+	refuses(g, "[\"是\",\"是\",\"是\"]");
+	refuses(g, "[\"是\",]");
 	refuses(g, "[null]");
 	hs_grammar_destroy(g);
 	g = schema("{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"maxItems\":0}");
 	accepts(g, "[]");
 	refuses(g, "[null]");
 	hs_grammar_destroy(g);
-	g = schema("{\"type\":\"number\"}");
-	accepts(g, "-12.50E+10");
-	accepts(g, "0");
-	refuses(g, "-");
-	refuses(g, "1e");
-	refuses(g, "1e100");	      /* no double holds every such number */
-	refuses(g, "1234567890123456"); /* nor this */
-	refuses(g, "00");
-	hs_grammar_destroy(g);
 	g = schema("{\"const\":\"あ\\\"い\"}");
 	accepts(g, "\"あ\\\"い\"");
 	refuses(g, "\"あ\"");
-	hs_grammar_destroy(g);
-}
-
-static void test_any_object(void **state)
-{
-	struct hs_grammar *g;
-	assert_int_equal(hs_grammar_object(false, &g), 0);
-	accepts(g, "{}");
-	accepts(g, "{\"a\": [1, {\"b\": null}, \"c\", -0.5, true, []], \"日本\": {}}");
-	refuses(g, "[]");
-	refuses(g, "{\"a\"}");
-	refuses(g, "{\"a\":}");
-	refuses(g, "{\"a\":nul}");
-	refuses(g, "{a:1}");
-	char deep[5 + HS_GRAMMAR_OBJECT_DEPTH + 1] = "{\"a\":";
-	memset(deep + 5, '[', HS_GRAMMAR_OBJECT_DEPTH); /* one too deep */
-	assert_int_equal(goes(g, deep, strlen(deep)), strlen(deep) - 1);
 	hs_grammar_destroy(g);
 }
 
@@ -179,11 +151,15 @@ static void test_refusals_name_what_they_refuse(void **state)
 	    {"{\"type\":\"string\",\"items\":{}}", "grammar.unsupported", "items"},
 	    {"{\"$ref\":\"#\"}", "grammar.unsupported", "$ref"},
 	    {"{\"anyOf\":[]}", "grammar.unsupported", "anyOf"},
-	    {"{\"type\":\"integer\",\"minimum\":1}", "grammar.unsupported", "minimum"},
-	    {"{\"enum\":[[1]]}", "grammar.unsupported", "object or array"},
+	    {"{\"type\":\"integer\"}", "grammar.unsupported", "integer"},
+	    {"{\"type\":\"number\"}", "grammar.unsupported", "number"},
+	    {"{\"type\":\"boolean\"}", "grammar.unsupported", "boolean"},
+	    {"{\"enum\":[[\"a\"]]}", "grammar.unsupported", "no text"},
+	    {"{\"enum\":[\"a\",1]}", "grammar.unsupported", "no text"},
+	    {"{\"const\":true}", "grammar.unsupported", "no text"},
 	    {"{\"enum\":[]}", "grammar.schema", "enum"},
-	    {"{\"enum\":[1],\"const\":1}", "grammar.unsupported", "const"},
-	    {"{\"type\":\"string\",\"enum\":[1]}", "grammar.schema", "type"},
+	    {"{\"enum\":[\"a\"],\"const\":\"a\"}", "grammar.unsupported", "const"},
+	    {"{\"type\":\"string\",\"enum\":[null]}", "grammar.schema", "type"},
 	    {"{\"type\":\"string\",\"maxLength\":-1}", "grammar.schema", "maxLength"},
 	    {"{\"type\":\"string\",\"maxLength\":65537}", "grammar.limit", "maxLength"},
 	    {"{\"type\":\"array\"}", "grammar.schema", "items"},
@@ -214,7 +190,7 @@ static int nested(unsigned n, struct hs_grammar **g)
 	size_t at = 0;
 	for (unsigned i = 0; i < n; i++)
 		at += (size_t)snprintf(json + at, sizeof json - at, "{\"type\":\"array\",\"items\":");
-	at += (size_t)snprintf(json + at, sizeof json - at, "{\"type\":\"integer\"}");
+	at += (size_t)snprintf(json + at, sizeof json - at, "{\"type\":\"null\"}");
 	for (unsigned i = 0; i < n; i++)
 		json[at++] = '}';
 	return hs_grammar_schema(json, at, g, &err);
@@ -226,10 +202,10 @@ static void test_limits(void **state)
 	struct hs_err err = HS_ERR_INIT;
 	assert_int_equal(nested(HS_GRAMMAR_DEPTH_MAX + 1, &g), -E2BIG);
 	assert_int_equal(nested(HS_GRAMMAR_DEPTH_MAX, &g), 0);
-	char text[2 * HS_GRAMMAR_DEPTH_MAX + 2] = "";
+	char text[2 * HS_GRAMMAR_DEPTH_MAX + 5] = "";
 	memset(text, '[', HS_GRAMMAR_DEPTH_MAX);
-	text[HS_GRAMMAR_DEPTH_MAX] = '7';
-	memset(text + HS_GRAMMAR_DEPTH_MAX + 1, ']', HS_GRAMMAR_DEPTH_MAX);
+	memcpy(text + HS_GRAMMAR_DEPTH_MAX, "null", 4);
+	memset(text + HS_GRAMMAR_DEPTH_MAX + 4, ']', HS_GRAMMAR_DEPTH_MAX);
 	accepts(g, text);
 	hs_grammar_destroy(g);
 	char *large = calloc(1, HS_GRAMMAR_SCHEMA_MAX + 1);
@@ -248,7 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_an_object),  cmocka_unit_test(test_strings_are_whole_characters),
-	    cmocka_unit_test(test_arrays_numbers_words), cmocka_unit_test(test_any_object),
+	    cmocka_unit_test(test_arrays_and_words),
 	    cmocka_unit_test(test_citations),  cmocka_unit_test(test_refusals_name_what_they_refuse),
 	    cmocka_unit_test(test_limits),
 	};
