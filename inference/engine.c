@@ -384,8 +384,11 @@ void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, ui
 static int check_step(const struct hs_step *step, const struct hs_model *m)
 {
 	const struct hs_sequence *s = step->sequence;
-	if (s->m != m || step->n == 0 || step->n_logits > step->n)
+	if (s->m != m || step->n == 0 || step->n_logits > step->n || step->n_choices > step->n_logits)
 		return -EINVAL;
+	for (uint32_t i = 0; i < step->n_choices; i++)
+		if (step->choices[i].n_ids == 0 || step->choices[i].n_ids > m->info.n_vocab)
+			return -EINVAL;
 	if (hs_sequence_is_lost(s))
 		return -ENODEV;
 	if (step->n > s->max_tokens - s->len)
@@ -415,7 +418,9 @@ int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void 
 						       .position = steps[i].sequence->len,
 						       .ids = steps[i].ids,
 						       .n = steps[i].n,
-						       .n_logits = steps[i].n_logits};
+						       .n_logits = steps[i].n_logits,
+						       .choices = steps[i].choices,
+						       .n_choices = steps[i].n_choices};
 	}
 	if (rc == 0 && ((n_steps > 1 && n_tokens > HS_FORWARD_TOKENS_MAX) || n_logits > HS_FORWARD_LOGITS_MAX))
 		rc = -EINVAL;
@@ -423,6 +428,8 @@ int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void 
 		return rc;
 	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
 	struct placed *on = in_use(m);
+	for (uint32_t i = 0; i < n_steps && !on->backend->chooses; i++)
+		computed[i].n_choices = 0;
 	rc = on->backend->forward(computed, n_steps, &y);
 	if (rc == -ENODEV)
 		fail_over(m, on);
@@ -433,7 +440,8 @@ int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void 
 		else
 			s->len += steps[i].n;
 		for (uint32_t k = 0; k < steps[i].n_logits; k++)
-			steps[i].logits[k] = rc < 0 ? NULL : computed[i].logits + k * computed[i].logits_stride;
+			steps[i].logits[k] =
+			    rc < 0 || k < computed[i].n_choices ? NULL : computed[i].logits + k * computed[i].logits_stride;
 	}
 	let_go(m, on);
 	return rc;

@@ -10,7 +10,7 @@
 #define HISHO_INFERENCE_ENGINE_H
 
 #include "base/err.h"
-#include "inference/tok/tokenizer.h"
+#include "inference/sample.h"
 
 struct hs_model;
 struct hs_sequence;
@@ -19,21 +19,21 @@ struct hs_gpu;
 typedef int (*hs_yield_fn)(void *arg);
 
 struct hs_model_options {
-	unsigned n_threads;          /* 0: the cores that this process may use */
-	bool reference;              /* the plain C path, the oracle of the tests */
-	bool kv_q8;                  /* the CPU keeps keys and values in bytes with a scale a block of 32, not in half precision */
-	bool exact;                  /* the same, which keeps keys and values unrounded */
-	const struct hs_gpu *gpu;    /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
-	const struct hs_err *no_gpu; /* why gpu is NULL; may be NULL */
+	unsigned n_threads;       /* 0: the cores that this process may use */
+	bool reference;           /* the plain C path, the oracle of the tests */
+	bool kv_q8;               /* the CPU keeps keys and values in bytes with a scale a block of 32, not in half precision */
+	bool exact;               /* the same, which keeps keys and values unrounded */
+	const struct hs_gpu *gpu; /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
+	const struct hs_err *no_gpu;                                /* why gpu is NULL; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes that went to the GPU; may be NULL */
 	void *arg;
 };
 
 /* What computes a model, as `hisho status` tells it. */
 struct hs_model_device {
-	char name[96];                               /* "cpu", "cuda:0 NVIDIA L4" */
-	struct hs_err why;                           /* num 0: as wished; otherwise why the GPU does not compute */
-	bool gpu;                                    /* then: */
+	char name[96];     /* "cpu", "cuda:0 NVIDIA L4" */
+	struct hs_err why; /* num 0: as wished; otherwise why the GPU does not compute */
+	bool gpu;          /* then: */
 	uint64_t weight_bytes;
 	uint64_t memory_bytes;                       /* weights, work, pages */
 	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values */
@@ -86,10 +86,14 @@ int hs_sequence_forward(struct hs_sequence *s, const hs_tok_id *ids, uint32_t n,
 #define HS_FORWARD_LOGITS_MAX 8u  /* of all steps together */
 
 struct hs_step {
-	struct hs_sequence *sequence;               /* in one step only */
-	const hs_tok_id *ids;                       /* (n), appended */
-	uint32_t n, n_logits;                       /* logits of the last n_logits tokens, none or more */
-	const float *logits[HS_FORWARD_LOGITS_MAX]; /* out: (n_logits) of n_vocab floats each, as hs_sequence_forward's */
+	struct hs_sequence *sequence; /* in one step only */
+	const hs_tok_id *ids;         /* (n), appended */
+	uint32_t n, n_logits;         /* logits of the last n_logits tokens, none or more */
+	struct hs_choice *choices;    /* (n_choices) wanted of the first of these */
+	uint32_t n_choices;
+	const float
+	    *logits[HS_FORWARD_LOGITS_MAX]; /* out: (n_logits) of n_vocab floats each, as hs_sequence_forward's; or NULL: */
+					    /* the token that comes after is chosen */
 };
 
 /*
@@ -97,15 +101,6 @@ struct hs_step {
  * lost; then all sequences are as they were. What a step gives does not depend on the others.
  */
 int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void *arg) HS_MUST_CHECK;
-
-/* Sampling. temperature 0 is greedy; otherwise the seed alone decides. */
-struct hs_sampler {
-	float temperature, top_p;
-	uint32_t top_k;
-	uint64_t rng; /* the seed; advances */
-};
-/* allowed: a bit an id, of at least one; NULL: all. */
-hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab, const uint32_t *allowed);
 
 /*
  * Embedding: texts (already carrying their "query: " or "passage: " prefix) to L2-normalised vectors, packed without padding.

@@ -1,6 +1,6 @@
-#include <math.h>
+#include "inference/sample.h"
 
-#include "inference/engine.h"
+#include <math.h>
 
 /* Candidates that a random choice looks at: a longer tail has no weight that matters. */
 #define CANDIDATES_MAX 1024
@@ -21,17 +21,18 @@ static hs_tok_id greatest(const float *logits, uint32_t n, const uint32_t *allow
 	while (best + 1 < n && !may(allowed, best))
 		best++;
 	for (uint32_t i = best + 1; i < n; i++)
-		if (may(allowed, i) &&
-		    (logits[i] > logits[best] ||
-		     isnan(logits[best]))) /* the first of equals; never a NaN where there is a number */
+		if (may(allowed, i) && (logits[i] > logits[best] ||
+					isnan(logits[best]))) /* the first of equals; never a NaN where there is a number */
 			best = i;
 	return (hs_tok_id)best;
 }
 
+#define STEP 0x9e3779b97f4a7c15u
+
 /* splitmix64 (Steele, Lea, Flood 2014): the upper 53 bits as a number in [0, 1) */
 static double draw(uint64_t *state)
 {
-	uint64_t z = *state += 0x9e3779b97f4a7c15u;
+	uint64_t z = *state += STEP;
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
 	return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
@@ -96,6 +97,7 @@ hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab,
 	double weights[CANDIDATES_MAX], total = 0, kept = 0;
 	if (!(s->temperature > 0))
 		return greatest(logits, n_vocab, allowed);
+	double drawn = draw(&s->rng);
 	uint32_t most = s->top_k && s->top_k < CANDIDATES_MAX ? s->top_k : CANDIDATES_MAX;
 	uint32_t n = take_best(logits, n_vocab, allowed, best, most);
 	if (n == 0 || !isfinite(best[0].logit))
@@ -106,11 +108,28 @@ hs_tok_id hs_sample(struct hs_sampler *s, const float *logits, uint32_t n_vocab,
 	uint32_t m = 0;
 	while (m < n && kept < enough) /* the fewest whose weight reaches top_p */
 		kept += weights[m++];
-	double point = draw(&s->rng) * kept;
+	double point = drawn * kept;
 	for (uint32_t i = 0; i + 1 < m; i++) {
 		if (point < weights[i])
 			return best[i].id;
 		point -= weights[i];
 	}
 	return best[m ? m - 1 : 0].id;
+}
+
+void hs_sampler_skip(struct hs_sampler *s, uint32_t n)
+{
+	if (s->temperature > 0)
+		s->rng += n * STEP;
+}
+
+float hs_logprob(const float *logits, uint32_t n, hs_tok_id id)
+{
+	float most = logits[0];
+	double sum = 0;
+	for (uint32_t i = 1; i < n; i++)
+		most = fmaxf(most, logits[i]);
+	for (uint32_t i = 0; i < n; i++)
+		sum += (double)expf(logits[i] - most);
+	return logits[id] - most - (float)log(sum);
 }

@@ -353,18 +353,6 @@ static void run_prefill(struct hs_compute *c, struct hs_infer_job *job)
 		end_job(c, job, rc);
 }
 
-/* Natural logarithm of the probability that the model itself gives to id. */
-static float logprob_of(const float *logits, uint32_t n, hs_tok_id id)
-{
-	float most = logits[0];
-	double sum = 0;
-	for (uint32_t i = 1; i < n; i++)
-		most = fmaxf(most, logits[i]);
-	for (uint32_t i = 0; i < n; i++)
-		sum += expf(logits[i] - most);
-	return logits[id] - most - (float)log(sum);
-}
-
 /* What a token adds to the text that is shown; a special token ends what is half spelt. */
 static int spell(struct hs_infer_job *job, const struct hs_chat *chat, const struct hs_tokenizer *tok, hs_tok_id id,
 		 struct hs_buf *text)
@@ -376,26 +364,33 @@ static int spell(struct hs_infer_job *job, const struct hs_chat *chat, const str
 	return rc;
 }
 
+/* The pass that comes may choose the next token, where there is one that may come. */
+static void expect(struct hs_infer_job *job, uint32_t n_ids)
+{
+	const uint32_t *allowed = job->mask ? hs_mask_bits(job->mask) : NULL;
+	if (!job->mask || allowed)
+		hs_decoding_expect(&job->decoding, &job->sampler, n_ids, allowed);
+}
+
 /* One token, chosen from the logits that stand: its text is appended. True: it was the last. */
 static bool choose(struct hs_compute *c, struct hs_infer_job *job, struct hs_buf *text, int *rc)
 {
 	const struct hs_served_model *m = &c->models->generator;
 	const struct hs_tokenizer *tok = hs_model_tokenizer(m->model);
 	uint32_t n_vocab = hs_model_info(m->model)->n_vocab;
-	const float *logits = hs_decoding_logits(&job->decoding);
 	const uint32_t *allowed = job->mask ? hs_mask_bits(job->mask) : NULL;
 	uint32_t n_ids = job->mask ? HS_MIN(n_vocab, (uint32_t)hs_tokenizer_vocab(tok)) : n_vocab;
 	if (job->mask && !allowed) { /* a vocabulary that cannot spell it, or no memory */
 		*rc = -EILSEQ;
 		return true;
 	}
-	hs_tok_id id = hs_sample(&job->sampler, logits, n_ids, allowed);
+	hs_tok_id id = hs_decoding_pick(&job->decoding, &job->sampler, n_ids, allowed);
 	*rc = job->mask && !hs_mask_take(job->mask, id) ? -EILSEQ : 0;
 	if (*rc == 0)
 		*rc = spell(job, &m->chat, tok, id, text);
 	bool end = hs_shown_token(&job->shown, &m->chat, tok, id), over = job->mask && hs_mask_is_over(job->mask);
 	if (!end) {
-		float logprob = logprob_of(logits, n_vocab, id);
+		float logprob = hs_decoding_logprob(&job->decoding, n_vocab, id);
 		job->done.least_logprob = job->n_decoded ? fminf(job->done.least_logprob, logprob) : logprob;
 		job->logprob_sum += logprob;
 		job->n_decoded++;
@@ -406,6 +401,8 @@ static bool choose(struct hs_compute *c, struct hs_infer_job *job, struct hs_buf
 		*rc = spell(job, &m->chat, tok, HS_TOK_NONE, text);
 	}
 	job->chosen = !last && !hs_decoding_choose(&job->decoding, id);
+	if (job->chosen && *rc == 0)
+		expect(job, n_ids);
 	return last;
 }
 
@@ -442,7 +439,8 @@ static void run_decode(struct hs_compute *c)
 	pthread_mutex_unlock(&c->lock);
 	for (size_t i = 0; i < n_ready; i++) {
 		struct hs_infer_job *job = HS_CONTAINER_OF(ready[i], struct hs_infer_job, sched);
-		if (atomic_load(&job->cancelled) || used_up(job) || !tell(c, job)) /* the first two are ended when they are picked */
+		if (atomic_load(&job->cancelled) || used_up(job) ||
+		    !tell(c, job)) /* the first two are ended when they are picked */
 			continue;
 		jobs[n] = job;
 		decodings[n++] = &job->decoding;

@@ -17,9 +17,12 @@
 
 struct hs_device {
 	unsigned index;
-	cudaStream_t stream;
+	cudaStream_t stream, recorder; /* recorder: nothing ever runs on it */
 	atomic_bool lost;
 };
+
+/* The device whose graph this thread records. Another thread's wiping of a page must not become a part of it. */
+static _Thread_local const struct hs_device *recording;
 
 #define CONTROL_NODE "/dev/nvidiactl"
 
@@ -128,7 +131,11 @@ int hs_device_open(unsigned index, struct hs_device **ret, struct hs_err *err)
 	cudaError_t e = cudaSetDevice((int)index);
 	if (e == cudaSuccess)
 		e = cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking);
+	if (e == cudaSuccess)
+		e = cudaStreamCreateWithFlags(&d->recorder, cudaStreamNonBlocking);
 	if (e != cudaSuccess) {
+		if (d->stream)
+			(void)cudaStreamDestroy(d->stream); /* the first failure is the one to tell */
 		free(d);
 		return explain(e, index, err);
 	}
@@ -140,7 +147,8 @@ void hs_device_close(struct hs_device *d)
 {
 	if (!d)
 		return;
-	(void)cudaStreamDestroy(d->stream); /* of a lost device nothing is left to destroy */
+	(void)cudaStreamDestroy(d->recorder); /* of a lost device nothing is left to destroy */
+	(void)cudaStreamDestroy(d->stream);
 	free(d);
 }
 
@@ -164,7 +172,7 @@ static int enter(struct hs_device *d)
 hs_gpu_stream hs_device_stream(struct hs_device *d)
 {
 	hs_ignore(enter(d)); /* the launch fails too */
-	return d->stream;
+	return recording == d ? d->recorder : d->stream;
 }
 
 bool hs_device_is_lost(const struct hs_device *d)
@@ -174,9 +182,71 @@ bool hs_device_is_lost(const struct hs_device *d)
 
 int hs_device_launched(struct hs_device *d, int rc)
 {
-	if (rc == -EIO)
+	if (rc == -EIO && recording != d) /* what cannot be recorded is launched */
 		atomic_store(&d->lost, true);
 	return hs_device_is_lost(d) ? -ENODEV : rc;
+}
+
+struct hs_device_graph {
+	cudaGraphExec_t exec;
+};
+
+/* What cannot be recorded can still be launched: only a lost device is an end. */
+static int recorded(struct hs_device *d, cudaError_t e)
+{
+	if (e == cudaSuccess)
+		return 0;
+	(void)cudaGetLastError(); /* taken notice of */
+	if (e == cudaErrorMemoryAllocation)
+		return -ENOMEM;
+	return hs_device_is_lost(d) ? -ENODEV : -ENOTSUP;
+}
+
+int hs_device_record(struct hs_device *d)
+{
+	hs_assert(!recording);
+	int rc = enter(d);
+	/* Relaxed: the thread's calls for other devices are none of this graph's business. */
+	if (rc == 0)
+		rc = recorded(d, cudaStreamBeginCapture(d->recorder, cudaStreamCaptureModeRelaxed));
+	if (rc == 0)
+		recording = d;
+	return rc;
+}
+
+int hs_device_recorded(struct hs_device *d, struct hs_device_graph **ret)
+{
+	struct hs_device_graph *g = calloc(1, sizeof *g);
+	cudaGraph_t graph = NULL;
+	hs_assert(recording == d);
+	recording = NULL;
+	int rc = recorded(d, cudaStreamEndCapture(d->recorder, &graph));
+	if (rc == 0 && !g)
+		rc = -ENOMEM;
+	if (rc == 0)
+		rc = recorded(d, cudaGraphInstantiateWithFlags(&g->exec, graph, 0));
+	if (graph)
+		(void)cudaGraphDestroy(graph); /* what runs is a copy */
+	if (rc < 0)
+		free(g);
+	else
+		*ret = g;
+	return rc;
+}
+
+int hs_device_replay(struct hs_device *d, struct hs_device_graph *g)
+{
+	int rc = enter(d);
+	return rc < 0 ? rc : verdict(d, cudaGraphLaunch(g->exec, d->stream));
+}
+
+void hs_device_graph_destroy(struct hs_device *d, struct hs_device_graph *g)
+{
+	if (!g)
+		return;
+	if (enter(d) == 0)
+		(void)cudaGraphExecDestroy(g->exec); /* a lost context's went with it */
+	free(g);
 }
 
 uint64_t hs_device_memory_free(struct hs_device *d)

@@ -37,9 +37,11 @@ void hs_device_close(struct hs_device *d)
 	free(d);
 }
 
+static _Thread_local hs_gpu_stream recording; /* this thread's launches go there */
+
 hs_gpu_stream hs_device_stream(struct hs_device *d)
 {
-	return NULL;
+	return recording;
 }
 
 bool hs_device_is_lost(const struct hs_device *d)
@@ -62,6 +64,42 @@ int hs_device_launched(struct hs_device *d, int rc)
 	if (rc == -EIO)
 		atomic_store(&d->lost, true);
 	return hs_device_is_lost(d) ? -ENODEV : rc < 0 ? rc : alive(d);
+}
+
+int hs_device_record(struct hs_device *d)
+{
+	hs_assert(!recording);
+	int rc = alive(d);
+	if (rc == 0 && !hs_host_device.recorder)
+		rc = -ENOTSUP;
+	if (rc == 0)
+		recording = hs_host_device.recorder->begin();
+	return rc;
+}
+
+int hs_device_recorded(struct hs_device *d, struct hs_device_graph **ret)
+{
+	hs_assert(recording);
+	struct hs_device_graph *g = hs_host_device.recorder->end(recording);
+	recording = NULL;
+	int rc = alive(d);
+	if (rc == 0)
+		*ret = g;
+	else
+		hs_host_device.recorder->destroy(g);
+	return rc;
+}
+
+int hs_device_replay(struct hs_device *d, struct hs_device_graph *g)
+{
+	int rc = alive(d);
+	return rc < 0 ? rc : hs_device_launched(d, hs_host_device.recorder->replay(g));
+}
+
+void hs_device_graph_destroy(struct hs_device *d, struct hs_device_graph *g)
+{
+	if (g)
+		hs_host_device.recorder->destroy(g);
 }
 
 uint64_t hs_device_memory_free(struct hs_device *d)

@@ -89,6 +89,7 @@ static void run_texts(struct hs_gpu_pass *p, float *out)
 	const struct hs_gpu_work *work = &m->work;
 	uint32_t stride = hs_gpu_stride(h->n_embd);
 	const struct hs_gpu_acts x = {.stride = stride, .x = work->x};
+	hs_gpu_pass_upload(p);
 	hs_gpu_pass_begin(p);
 	hs_gpu_pass_layers(p);
 	if (m->final_norm.weight)

@@ -11,7 +11,8 @@
  * one fixed order. No kernel uses floating-point atomics.
  *
  * Launch functions return 0, -EINVAL where a shape is none that the kernels take, or -EIO where CUDA refused the launch.
- * tests/cuda_on_host compiles the same sources for the host, where `stream` is ignored and memory is the process's own.
+ * tests/cuda_on_host compiles the same sources for the host, where memory is the process's own and launches run when they are
+ * called, or are recorded where `stream` is a graph's.
  */
 #ifndef HISHO_INFERENCE_CUDA_KERNELS_H
 #define HISHO_INFERENCE_CUDA_KERNELS_H
@@ -31,6 +32,7 @@ typedef void *hs_gpu_stream;
 #define HS_GPU_CANDIDATES 1024u /* that sampling looks at, as hs_sample does */
 #define HS_GPU_COLUMNS_MAX (1u << 19)
 #define HS_GPU_TOKENS_MAX 65535u
+#define HS_GPU_VOCAB_MAX (1u << 21)
 
 /* Values equal those of enum hs_norm, hs_act, hs_rope, hs_pooling (inference/model/arch.h), with a few of their own. */
 enum hs_gpu_norm { HS_GPU_NORM_RMS, HS_GPU_NORM_LAYER, HS_GPU_NORM_NONE };
@@ -185,19 +187,34 @@ int hs_gpu_attend(hs_gpu_stream stream, const struct hs_gpu_attention *a);
 int hs_gpu_wipe(hs_gpu_stream stream, uint8_t *pool, uint64_t page_bytes, const uint32_t *pages, uint32_t n_pages);
 
 /*
- * One id a row of logits (rows, stride), as hs_sample (inference/engine.h) chooses it: temperature 0 is greedy. allowed: a bit an
- * id (rows, allowed_stride words) that a grammar leaves, or NULL; where it leaves none, or no logit is a number, the id is -1.
- * states advance as hs_sampler.rng does.
+ * One id a row of logits (rows, stride), as hs_sample (inference/sample.h) chooses it, and its hs_logprob. What the rows wish
+ * lies on the device, so that a graph's next replay may wish something else. A row's mask is a row of `allowed`, a bit an id;
+ * where it leaves none, or no logit is a number, the id is -1.
  */
+#define HS_GPU_NO_MASK 0xffffffffu
+struct hs_gpu_wish {
+	float temperature, top_p; /* temperature 0: greedy */
+	uint32_t top_k, mask;
+	uint64_t state; /* of the sampler, before it draws */
+};
+struct hs_gpu_chosen {
+	int32_t id;
+	float logprob;
+};
+struct hs_gpu_slice { /* what a part of the vocabulary is */
+	uint64_t best;
+	double sum;
+	float top;
+};
+#define HS_GPU_SLICE 4096u
 struct hs_gpu_sampling {
 	const float *logits;
 	uint32_t stride, rows, n_vocab;
-	const float *temperatures, *top_ps; /* (rows) */
-	const uint32_t *top_ks;             /* (rows) */
-	uint64_t *states;                   /* (rows) */
-	const uint32_t *allowed;
+	const struct hs_gpu_wish *wishes; /* (rows) */
+	const uint32_t *allowed;          /* (masks, allowed_stride words); NULL: no row has a mask */
 	uint32_t allowed_stride;
-	int32_t *ids; /* (rows) */
+	struct hs_gpu_slice *slices;  /* (rows, n_vocab / HS_GPU_SLICE rounded up), to work in */
+	struct hs_gpu_chosen *chosen; /* (rows) */
 };
 int hs_gpu_sample(hs_gpu_stream stream, const struct hs_gpu_sampling *s);
 

@@ -30,6 +30,8 @@ int hs_gpu_judge(const struct hs_weights *w, struct hs_err *err)
 		return lacks(err, "the length of a row");
 	if (h->pool != HS_POOL_NONE && h->context > HS_GPU_TOKENS_MAX)
 		return lacks(err, "the length of a text");
+	if (h->n_vocab > HS_GPU_VOCAB_MAX)
+		return lacks(err, "the size of the vocabulary");
 	return 0;
 }
 
@@ -245,7 +247,7 @@ static int take_memory(struct hs_backend_model *m, const struct hs_cuda_options 
 		return rc;
 	rc = fill_weights(m, o);
 	if (rc == 0)
-		rc = hs_gpu_work_take(&m->work, m->w, HS_MIN(h->context, HS_GPU_POSITIONS_MAX), m->device);
+		rc = hs_gpu_work_take(&m->work, m->w, m->device);
 	if (rc == 0)
 		rc = hs_pages_create(m->device, hs_gpu_page_head_bytes(HS_GPU_CACHE_F16, h->head_dim), heads, n_pages, &m->pages);
 	if (rc == 0)
@@ -286,6 +288,7 @@ void hs_gpu_close_model(struct hs_backend_model *m)
 	if (!m)
 		return;
 	if (m->device) {
+		hs_gpu_graphs_finish(m);
 		hs_pages_destroy(m->pages);
 		hs_gpu_work_finish(&m->work, m->device);
 		hs_device_free(m->device, m->weights, m->weight_bytes);

@@ -1,7 +1,7 @@
 /*
  * A model on the GPU, and a run of tokens on its way through the layers: what the plug-in's files share. model.c brings the
- * weights there, work.c lays out the memory of a pass, pass.c runs the layers, sequence.c and encode.c bring tokens in and
- * results out.
+ * weights there, work.c lays out the memory of a pass, pass.c runs the layers, graph.c those of a token at once, sequence.c and
+ * encode.c bring tokens in and results out.
  *
  * All weights lie in one allocation, all of a pass's memory in another, keys and values in pages (pages.h): nothing is
  * allocated while it computes. One pass at a time; what is given up meanwhile, on whatever thread, waits for nothing.
@@ -21,6 +21,8 @@
 #define HS_GPU_POSITIONS_MAX 81920u   /* pages are not taken for more: four answers and all kept prefixes of the daemon */
 #define HS_GPU_POSITIONS_MIN 2048u    /* with fewer a model does not fit */
 #define HS_GPU_VIEWS_ALONE 8u         /* sequences that decode together */
+#define HS_GPU_GRAPHS 16u             /* shapes of passes that are kept */
+#define HS_GPU_GRAPH_POSITIONS 256u   /* of the first; then twice as many */
 #define HS_GPU_RESERVE (256ull << 20) /* left to the driver, of which it takes some when kernels first run */
 
 struct hs_gpu_vectors { /* on the device; NULL: none */
@@ -39,11 +41,14 @@ struct hs_gpu_inputs {
 	uint32_t *positions, *page_starts; /* (capacity) */
 	struct hs_gpu_view *views;         /* (capacity) */
 	uint32_t *starts;                  /* (texts + 1) */
+	struct hs_gpu_wish *wishes;        /* (HS_LOGITS_MAX) */
 	uint32_t *pages;                   /* (n_pages): all that a call's sequences hold */
+	uint32_t *allowed;                 /* (HS_LOGITS_MAX, allowed_words): goes up alone, where there are masks */
 };
 
 struct hs_gpu_work {
 	uint32_t capacity, texts, n_pages; /* tokens, texts and pages of a pass at most */
+	uint32_t longest, allowed_words;   /* positions that a token sees at most; bits of the vocabulary */
 	float *x, *normed, *sub;           /* (capacity, embd) */
 	float *q, *k, *v, *attn;           /* (capacity, heads * head_dim), k and v (capacity, kv_heads * head_dim) */
 	float *gate, *up;                  /* (capacity * experts used, ff) */
@@ -51,11 +56,26 @@ struct hs_gpu_work {
 	struct hs_gpu_routes routes;
 	float *cosines[2], *sines[2];     /* (capacity, head_dim / 2) of layers that see far, and near */
 	float *partial, *logits;          /* (HS_LOGITS_MAX, vocab) */
+	struct hs_gpu_slice *slices;      /* (HS_LOGITS_MAX, slices of the vocabulary) */
+	struct hs_gpu_chosen *chosen;     /* (HS_LOGITS_MAX) */
 	float *pooled, *dense, *scores;   /* (texts, embd) twice, (texts, labels) */
 	struct hs_gpu_acts acts;          /* the bytes of what is multiplied next; its x and stride are set by who uses it */
 	struct hs_gpu_inputs there, here; /* on the device, and what will be */
 	uint64_t inputs_bytes, bytes;
 	uint8_t *inputs, *memory; /* the host's, the device's */
+};
+
+struct hs_gpu_graph { /* of passes of one shape; used 0: none */
+	uint32_t n, n_views, most_tokens, longest;
+	bool chooses;
+	uint64_t used; /* when, in passes */
+	struct hs_device_graph *graph;
+};
+
+struct hs_gpu_graphs {
+	struct hs_gpu_graph list[HS_GPU_GRAPHS];
+	uint64_t tick;
+	bool off; /* the device records nothing */
 };
 
 struct hs_backend_model {
@@ -69,6 +89,7 @@ struct hs_backend_model {
 	double *frequencies; /* (2, head_dim / 2), the device's */
 	struct hs_pages *pages;
 	struct hs_gpu_work work;
+	struct hs_gpu_graphs graphs;
 	pthread_mutex_t lock;   /* held by a pass */
 	atomic_bool wants_wipe; /* of what the last pass left */
 };
@@ -98,7 +119,7 @@ void hs_gpu_close_model(struct hs_backend_model *m);
 /* Lay out work for this many tokens, texts and pages; then take the memory. */
 void hs_gpu_work_plan(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t capacity, uint32_t texts, uint32_t n_pages,
 		      uint32_t longest);
-int hs_gpu_work_take(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t longest, struct hs_device *d) HS_MUST_CHECK;
+int hs_gpu_work_take(struct hs_gpu_work *work, const struct hs_weights *w, struct hs_device *d) HS_MUST_CHECK;
 void hs_gpu_work_finish(struct hs_gpu_work *work, struct hs_device *d); /* wipes */
 
 /* Begin and end what uses the work memory. wipe: of this pass nothing stays. */
@@ -111,14 +132,19 @@ void hs_gpu_forget(struct hs_backend_model *m);
 struct hs_gpu_pass {
 	struct hs_backend_model *m;
 	struct hs_yield *y;
-	uint32_t n, n_views, longest, most_tokens, n_texts, n_pages; /* of what `here` holds */
-	bool one_layer;                                              /* of the pages: every layer uses them anew */
+	uint32_t n, n_views, longest, most_tokens, n_texts, n_pages, n_masks; /* of what `here` holds */
+	bool one_layer;                                                       /* of the pages: every layer uses them anew */
+	bool chooses;                                                         /* the tokens that come next */
 	int rc;
 };
 #define HS_GPU_LAUNCH(p, call) ((p)->rc = (p)->rc < 0 ? (p)->rc : hs_device_launched((p)->m->device, call))
 
-void hs_gpu_pass_begin(struct hs_gpu_pass *p);  /* inputs up, embeddings */
+void hs_gpu_pass_upload(struct hs_gpu_pass *p); /* the inputs */
+void hs_gpu_pass_begin(struct hs_gpu_pass *p);  /* embeddings */
 void hs_gpu_pass_layers(struct hs_gpu_pass *p); /* -ECANCELED where y says stop */
+/* launches(p), which launches and nothing else, of inputs that are up; from a graph where passes of this shape have been. */
+void hs_gpu_pass_replay(struct hs_gpu_pass *p, void (*launches)(struct hs_gpu_pass *p));
+void hs_gpu_graphs_finish(struct hs_backend_model *m);
 /* out = norm(in) for `rows` rows; out.x, out.q as hs_gpu_normalise takes them. Copies or quantises where norm has no weights. */
 void hs_gpu_pass_norm(struct hs_gpu_pass *p, const struct hs_gpu_vectors *norm, const float *in, uint32_t rows,
 		      const struct hs_gpu_acts *out);

@@ -253,15 +253,13 @@ static inline uint32_t op_bits_of_float(float f)
 template <typename... P, typename... A>
 static int op_launch(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream stream, A... arguments)
 {
-	(void)stream; /* launches run when they are called */
-	return hs_host_launch(kernel, grid, block, false, arguments...) == 0 ? 0 : -EIO;
+	return hs_host_launch(kernel, grid, block, false, stream, arguments...) == 0 ? 0 : -EIO;
 }
 
 template <typename... P>
 static int op_launch_together(void (*kernel)(P...), dim3 grid, dim3 block, hs_gpu_stream stream, P... arguments)
 {
-	(void)stream; /* as above */
-	return hs_host_launch(kernel, grid, block, true, arguments...) == 0 ? 0 : -EIO;
+	return hs_host_launch(kernel, grid, block, true, stream, arguments...) == 0 ? 0 : -EIO;
 }
 
 #endif

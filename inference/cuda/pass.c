@@ -238,6 +238,17 @@ static void run_ffn(struct hs_gpu_pass *p, uint32_t layer)
 	norm_residual(p, &g->out_norm);
 }
 
+void hs_gpu_pass_upload(struct hs_gpu_pass *p)
+{
+	const struct hs_gpu_work *work = &p->m->work;
+	uint64_t bytes = (uint64_t)((uint8_t *)(work->here.pages + p->n_pages) - work->inputs);
+	uint64_t masks = (uint64_t)p->n_masks * work->allowed_words * sizeof *work->here.allowed;
+	if (p->rc == 0)
+		p->rc = hs_device_upload(p->m->device, work->memory, work->inputs, bytes);
+	if (p->rc == 0 && masks)
+		p->rc = hs_device_upload(p->m->device, work->there.allowed, work->here.allowed, masks);
+}
+
 void hs_gpu_pass_begin(struct hs_gpu_pass *p)
 {
 	struct hs_backend_model *m = p->m;
@@ -245,10 +256,7 @@ void hs_gpu_pass_begin(struct hs_gpu_pass *p)
 	const struct hs_gpu_work *work = &m->work;
 	const struct hs_gpu_inputs *in = &work->there;
 	hs_gpu_stream stream = hs_device_stream(m->device);
-	uint64_t bytes = (uint64_t)((uint8_t *)(work->here.pages + p->n_pages) - work->inputs);
 	uint32_t pairs = h->head_dim / 2;
-	if (p->rc == 0)
-		p->rc = hs_device_upload(m->device, work->memory, work->inputs, bytes);
 	HS_GPU_LAUNCH(p, hs_gpu_embed(stream, &m->embd, in->ids, p->n, h->embd_scale, m->positions.data ? &m->positions : NULL,
 				      in->positions, m->types.data ? &m->types : NULL, work->x, hs_gpu_stride(h->n_embd)));
 	norm_residual(p, &m->embd_norm);

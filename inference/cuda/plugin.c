@@ -55,6 +55,7 @@ static int bandwidth(unsigned device, double *ret)
 
 static const struct hs_backend backend = {
     .name = "cuda",
+    .chooses = true,
     .close = hs_gpu_close_model,
     .sequence_create = hs_gpu_sequence_create,
     .sequence_destroy = hs_gpu_sequence_destroy,

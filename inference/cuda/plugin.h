@@ -12,7 +12,7 @@
 #include "inference/cuda/wish.h"
 #include "inference/model/backend.h"
 
-#define HS_CUDA_ABI 1u
+#define HS_CUDA_ABI 2u
 #define HS_CUDA_SYMBOL "hs_cuda_plugin"
 
 struct hs_cuda_options {
@@ -31,7 +31,7 @@ struct hs_cuda_usage {
 };
 
 struct hs_cuda_sizes {
-	uint32_t plugin, device, options, usage, backend, step, yield, weights, layer, hyper, arch, tensor, err;
+	uint32_t plugin, device, options, usage, backend, step, choice, yield, weights, layer, hyper, arch, tensor, err;
 };
 
 #define HS_CUDA_SIZES                                                                                                            \
@@ -42,6 +42,7 @@ struct hs_cuda_sizes {
 	    .usage = sizeof(struct hs_cuda_usage),                                                                               \
 	    .backend = sizeof(struct hs_backend),                                                                                \
 	    .step = sizeof(struct hs_backend_step),                                                                              \
+	    .choice = sizeof(struct hs_choice),                                                                                  \
 	    .yield = sizeof(struct hs_yield),                                                                                    \
 	    .weights = sizeof(struct hs_weights),                                                                                \
 	    .layer = sizeof(struct hs_layer),                                                                                    \

@@ -13,7 +13,9 @@ static void place_inputs(struct hs_gpu_inputs *in, const struct hs_gpu_work *wor
 	in->page_starts = hs_gpu_place(at, n * sizeof *in->page_starts);
 	in->views = hs_gpu_place(at, n * sizeof *in->views);
 	in->starts = hs_gpu_place(at, ((uint64_t)work->texts + 1) * sizeof *in->starts);
+	in->wishes = hs_gpu_place(at, HS_LOGITS_MAX * sizeof *in->wishes);
 	in->pages = hs_gpu_place(at, (uint64_t)work->n_pages * sizeof *in->pages);
+	in->allowed = hs_gpu_place(at, (uint64_t)HS_LOGITS_MAX * work->allowed_words * sizeof *in->allowed);
 }
 
 static uint64_t partial_floats(const struct hs_weights *w, uint32_t longest)
@@ -29,7 +31,7 @@ static uint64_t partial_floats(const struct hs_weights *w, uint32_t longest)
 	return hs_gpu_partial_floats(&a);
 }
 
-static void place(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t longest, uint8_t *base)
+static void place(struct hs_gpu_work *work, const struct hs_weights *w, uint8_t *base)
 {
 	const struct hs_hyper *h = &w->hyper;
 	struct hs_gpu_layout at = {.base = base};
@@ -60,8 +62,11 @@ static void place(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t
 		work->cosines[i] = hs_gpu_place(&at, n * pairs * f);
 		work->sines[i] = hs_gpu_place(&at, n * pairs * f);
 	}
-	work->partial = hs_gpu_place(&at, encoder ? 0 : partial_floats(w, longest) * f);
+	work->partial = hs_gpu_place(&at, encoder ? 0 : partial_floats(w, work->longest) * f);
 	work->logits = hs_gpu_place(&at, encoder ? 0 : (uint64_t)HS_LOGITS_MAX * hs_gpu_stride(h->n_vocab) * f);
+	work->slices = hs_gpu_place(
+	    &at, encoder ? 0 : (uint64_t)HS_LOGITS_MAX * ((h->n_vocab + HS_GPU_SLICE - 1) / HS_GPU_SLICE) * sizeof *work->slices);
+	work->chosen = hs_gpu_place(&at, HS_LOGITS_MAX * sizeof *work->chosen);
 	work->pooled = hs_gpu_place(&at, work->texts * embd * f);
 	work->dense = hs_gpu_place(&at, h->n_labels ? work->texts * embd * f : 0);
 	work->scores = hs_gpu_place(&at, (uint64_t)work->texts * hs_gpu_stride(h->n_labels) * f);
@@ -74,11 +79,13 @@ static void place(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t
 void hs_gpu_work_plan(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t capacity, uint32_t texts, uint32_t n_pages,
 		      uint32_t longest)
 {
-	*work = (struct hs_gpu_work){.capacity = capacity, .texts = texts, .n_pages = n_pages};
-	place(work, w, longest, NULL);
+	uint32_t words = w->hyper.pool != HS_POOL_NONE ? 0 : (w->hyper.n_vocab + 31) / 32;
+	*work = (struct hs_gpu_work){
+	    .capacity = capacity, .texts = texts, .n_pages = n_pages, .longest = longest, .allowed_words = words};
+	place(work, w, NULL);
 }
 
-int hs_gpu_work_take(struct hs_gpu_work *work, const struct hs_weights *w, uint32_t longest, struct hs_device *d)
+int hs_gpu_work_take(struct hs_gpu_work *work, const struct hs_weights *w, struct hs_device *d)
 {
 	struct hs_gpu_layout at = {0};
 	void *memory = NULL;
@@ -92,7 +99,7 @@ int hs_gpu_work_take(struct hs_gpu_work *work, const struct hs_weights *w, uint3
 	if (rc < 0)
 		return rc;
 	work->memory = memory;
-	place(work, w, longest, memory);
+	place(work, w, memory);
 	return 0;
 }
 

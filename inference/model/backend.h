@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "inference/model/weights.h"
+#include "inference/sample.h"
 
 /* Asks the caller for leave to go on, at most every HS_YIELD_US, from the thread that called the engine. */
 #define HS_YIELD_US 20000u
@@ -43,10 +44,13 @@ struct hs_backend_step { /* a sequence's part of a call */
 	uint32_t n, n_logits;
 	const float *logits; /* out: (n_logits, logits_stride) of the last tokens, the sequence's until its next call */
 	size_t logits_stride;
+	struct hs_choice *choices; /* of the first n_choices of these tokens, whose logits then stay where they are */
+	uint32_t n_choices;        /* none but of a backend that chooses */
 };
 
 struct hs_backend {
 	const char *name;
+	bool chooses; /* what comes after a token, where its logits are: a step's choices */
 	/* w outlives the result. n_threads is at least 1. */
 	int (*open)(const struct hs_weights *w, unsigned n_threads, struct hs_backend_model **ret, struct hs_err *err);
 	void (*close)(struct hs_backend_model *m);

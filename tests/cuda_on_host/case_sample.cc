@@ -49,7 +49,17 @@ static int32_t choose(const struct row *r, const float *logits, const uint32_t *
 	return (int32_t)ids[m ? m - 1 : 0];
 }
 
-/* kind 1: many equal logits; 2: none is a number; 3: infinity on top */
+static double logprob(const float *logits, uint32_t n, uint32_t id)
+{
+	double top = -INFINITY, sum = 0;
+	for (uint32_t i = 0; i < n; i++)
+		top = fmax(top, (double)logits[i]);
+	for (uint32_t i = 0; i < n; i++)
+		sum += exp((double)logits[i] - top);
+	return (double)logits[id] - top - log(sum);
+}
+
+/* kind 1: many equal logits; 2: none is a number; 3: infinity on top; 4: whole slices of nothing */
 static const char *vocabulary(uint32_t n, int kind)
 {
 	static const struct row rows[] = {{0, 1, 0, false},       {0, 1, 0, true},     {1, 1, 0, false},
@@ -57,48 +67,51 @@ static const char *vocabulary(uint32_t n, int kind)
 					  {1, 0.95f, 5000, false}};
 	const uint32_t n_rows = sizeof rows / sizeof rows[0], stride = hs_gpu_round(n, 32) + 32, words = (n + 31) / 32;
 	struct maker k = {n + (uint64_t)kind};
-	std::vector<float> logits = make_floats(&k, n_rows * stride, 5), temperatures, top_ps;
-	std::vector<uint32_t> allowed(n_rows * words), top_ks;
-	std::vector<uint64_t> states;
+	std::vector<float> logits = make_floats(&k, n_rows * stride, 5);
+	std::vector<uint32_t> allowed;
+	std::vector<struct hs_gpu_wish> wishes;
 	for (float &x : logits)
 		x = kind == 1 ? floorf(x) * 0 + (x > 4 ? 1 : 0) : kind == 2 ? NAN : x;
 	for (uint32_t i = 0; i < n_rows; i++) {
 		if (kind == 3)
 			logits[i * stride + n / 2] = INFINITY;
-		for (uint32_t w = 0; w < words; w++)
-			allowed[i * words + w] = rows[i].masked ? (uint32_t)make_bits(&k) : 0xffffffffu;
-		temperatures.push_back(rows[i].temperature);
-		top_ps.push_back(rows[i].top_p);
-		top_ks.push_back(rows[i].top_k);
-		states.push_back(make_bits(&k));
+		for (uint32_t id = 0; kind == 4 && id + 3 < n; id++)
+			logits[i * stride + id] = -INFINITY;
+		uint32_t mask = rows[i].masked ? (uint32_t)allowed.size() / words : HS_GPU_NO_MASK;
+		for (uint32_t w = 0; w < words && rows[i].masked; w++)
+			allowed.push_back((uint32_t)make_bits(&k) | (w + 1 == words ? 1 : 0));
+		wishes.push_back({rows[i].temperature, rows[i].top_p, rows[i].top_k, mask, make_bits(&k)});
 	}
+	const uint32_t slices = (n + HS_GPU_SLICE - 1) / HS_GPU_SLICE;
 	struct hs_gpu_sampling s = {device_array(logits),
 				    stride,
 				    n_rows,
 				    n,
-				    device_array(temperatures),
-				    device_array(top_ps),
-				    device_array(top_ks),
-				    device_array(states),
+				    device_array(wishes),
 				    device_array(allowed),
 				    words,
-				    device_room<int32_t>(n_rows)};
+				    device_room<struct hs_gpu_slice>(n_rows * slices),
+				    device_room<struct hs_gpu_chosen>(n_rows)};
 	if (hs_gpu_sample(nullptr, &s))
 		return "the launch was refused";
-	std::vector<int32_t> ids = device_result(s.ids, n_rows);
-	std::vector<uint64_t> after = device_result(s.states, n_rows);
+	std::vector<struct hs_gpu_chosen> got = device_result(s.chosen, n_rows);
 	for (uint32_t i = 0; i < n_rows; i++) {
-		int32_t want = choose(&rows[i], logits.data() + i * stride, allowed.data() + i * words, n, &states[i]);
-		if (ids[i] != want || after[i] != states[i])
-			return wrong("vocabulary of %u, kind %d, row %u: %d instead of %d", n, kind, i, ids[i], want);
+		const float *row = logits.data() + i * stride;
+		int32_t want =
+		    choose(&rows[i], row, rows[i].masked ? allowed.data() + wishes[i].mask * words : NULL, n, &wishes[i].state);
+		if (got[i].id != want)
+			return wrong("vocabulary of %u, kind %d, row %u: %d instead of %d", n, kind, i, got[i].id, want);
+		double said = (double)got[i].logprob, is = want < 0 ? NAN : logprob(row, n, (uint32_t)want);
+		if (std::isnan(said) != std::isnan(is) || fabs(said - is) > 2e-6 * (1 + fabs(is)))
+			return wrong("vocabulary of %u, kind %d, row %u: log %.9g instead of %.9g", n, kind, i, said, is);
 	}
 	return nullptr;
 }
 
 static const char *vocabularies(void)
 {
-	for (int kind = 0; kind < 4; kind++) {
-		const char *failure = vocabulary(kind == 0 ? 3001 : 1500, kind);
+	for (int kind = 0; kind < 5; kind++) {
+		const char *failure = vocabulary(kind == 0 ? 3001 : kind == 4 ? 2 * HS_GPU_SLICE + 5 : 1500, kind);
 		if (!failure)
 			failure = vocabulary(33, kind);
 		if (failure)
@@ -112,25 +125,23 @@ static const char *masks(void)
 {
 	const uint32_t n = 100;
 	struct maker k = {4};
-	std::vector<float> logits = make_floats(&k, 2 * 128, 5), temperatures = {1, 0}, top_ps = {1, 1};
-	std::vector<uint32_t> allowed(8), top_ks = {0, 0};
-	std::vector<uint64_t> states = {1, 2};
+	std::vector<float> logits = make_floats(&k, 2 * 128, 5);
+	std::vector<uint32_t> allowed(8);
+	std::vector<struct hs_gpu_wish> wishes = {{1, 1, 0, 0, 1}, {0, 1, 0, 1, 2}};
 	allowed[2] = 1u << 9;
 	struct hs_gpu_sampling s = {device_array(logits),
 				    128,
 				    2,
 				    n,
-				    device_array(temperatures),
-				    device_array(top_ps),
-				    device_array(top_ks),
-				    device_array(states),
+				    device_array(wishes),
 				    device_array(allowed),
 				    4,
-				    device_room<int32_t>(2)};
+				    device_room<struct hs_gpu_slice>(2),
+				    device_room<struct hs_gpu_chosen>(2)};
 	if (hs_gpu_sample(nullptr, &s))
 		return "the launch was refused";
-	std::vector<int32_t> ids = device_result(s.ids, 2);
-	return ids[0] == 73 && ids[1] == -1 ? nullptr : wrong("%d and %d instead of 73 and -1", ids[0], ids[1]);
+	std::vector<struct hs_gpu_chosen> got = device_result(s.chosen, 2);
+	return got[0].id == 73 && got[1].id == -1 ? nullptr : wrong("%d and %d instead of 73 and -1", got[0].id, got[1].id);
 }
 
 const std::vector<struct device_case> cases_of_sample = {{"vocabularies", vocabularies}, {"masks", masks}};

@@ -11,7 +11,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include <functional>
 #include <tuple>
+#include <vector>
 
 #define __global__
 #define __device__
@@ -84,10 +87,17 @@ unsigned hs_host_lane(void);
 typedef void (*hs_host_body_fn)(void *arguments);
 int hs_host_run(dim3 grid, dim3 block, bool cooperative, hs_host_body_fn body, void *arguments);
 
+/* A launch on a stream (record.h) is not run but kept. */
+int hs_host_record(void *stream, std::function<int(void)> launch);
+
 /* Arguments are copied to the kernel's own parameter types, as a launch does. */
 template <typename... P, typename... A>
-int hs_host_launch(void (*kernel)(P...), dim3 grid, dim3 block, bool cooperative, A... arguments)
+int hs_host_launch(void (*kernel)(P...), dim3 grid, dim3 block, bool cooperative, void *stream, A... arguments)
 {
+	if (stream)
+		return hs_host_record(stream, [=](void) {
+			return hs_host_launch(kernel, grid, block, cooperative, static_cast<void *>(nullptr), arguments...);
+		});
 	struct call {
 		void (*kernel)(P...);
 		std::tuple<P...> parameters;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "inference/cuda/kernels.h"
+#include "inference/sample.h"
 #include "tests/unit/inference/tiles.h"
 
 static float weight_at(const struct hs_gpu_matrix *m, const uint8_t *data, uint32_t row, uint32_t column)
@@ -348,6 +349,21 @@ int hs_gpu_pool(hs_gpu_stream stream, enum hs_gpu_pooling kind, const float *x, 
 		}
 		for (uint32_t c = 0; c < n && unit; c++)
 			out[(size_t)text * out_stride + c] /= (float)sqrt(square);
+	}
+	return 0;
+}
+
+int hs_gpu_sample(hs_gpu_stream stream, const struct hs_gpu_sampling *s)
+{
+	for (uint32_t row = 0; row < s->rows; row++) {
+		const struct hs_gpu_wish *w = &s->wishes[row];
+		const float *logits = s->logits + (size_t)row * s->stride;
+		const uint32_t *allowed = w->mask == HS_GPU_NO_MASK ? NULL : s->allowed + (size_t)w->mask * s->allowed_stride;
+		struct hs_sampler sampler = {
+		    .temperature = w->temperature, .top_p = w->top_p, .top_k = w->top_k, .rng = w->state};
+		hs_tok_id id = hs_sample(&sampler, logits, s->n_vocab, allowed);
+		s->chosen[row] =
+		    (struct hs_gpu_chosen){.id = isnan(logits[id]) ? -1 : id, .logprob = hs_logprob(logits, s->n_vocab, id)};
 	}
 	return 0;
 }

@@ -12,6 +12,10 @@
 #include "inference/cuda/load.h"
 #include "inference/cuda/plugin.h"
 #include "inference/engine.h"
+#ifdef ON_HOST_KERNELS
+#include "tests/cuda_on_host/record.h"
+#endif
+#include "inference/decoding.h"
 #include "tests/unit/inference/families.h"
 #include "tests/unit/test.h"
 
@@ -25,7 +29,20 @@ const struct hs_cuda_plugin *hs_cuda_plugin(void);
 static int fresh_device(void **state)
 {
 	hs_host_device = (struct hs_host_device){.memory = MEMORY, .calls_left = -1};
+#ifdef ON_HOST_KERNELS
+	hs_host_device.recorder = &hs_host_recorder;
+#endif
 	return 0;
+}
+
+/* Graphs are gone with their models. */
+static int no_graph_is_left(void **state)
+{
+#ifdef ON_HOST_KERNELS
+	return hs_host_recorded.alive ? -1 : 0;
+#else
+	return 0;
+#endif
 }
 
 static struct hs_backend_model *open_gpu(const struct hs_weights *w)
@@ -292,6 +309,159 @@ static void test_prefixes_and_owners(void **state)
 	hs_model_destroy(m);
 }
 
+/* --- what comes next is chosen there --- */
+
+#define N_ANSWER 60u
+
+struct answer {
+	struct hs_sequence *sequence;
+	struct hs_decoding d;
+	struct hs_sampler sampler;
+	uint32_t n, n_here; /* n_here: chosen from logits that came back */
+	hs_tok_id ids[N_ANSWER];
+	float logprobs[N_ANSWER];
+	bool masked;
+};
+
+static void begin_answer(struct answer *a, struct hs_model *m, int which)
+{
+	hs_tok_id prompt[N_SOME];
+	const float *logits;
+	*a = (struct answer){.masked = which % 3 == 1,
+			     .sampler = {.temperature = which % 2 ? 0.9f : 0,
+					 .top_p = which == 3 ? 0.8f : 1,
+					 .top_k = which == 5 ? 7 : 0,
+					 .rng = 11 + (uint64_t)which}};
+	for (uint32_t i = 0; i < N_SOME; i++) /* it repeats itself: there is something to look up */
+		prompt[i] = (hs_tok_id)((i % 7 * 5 + (uint32_t)which) % 37);
+	assert_int_equal(hs_sequence_create(m, N_SOME + N_ANSWER, &a->sequence), 0);
+	assert_int_equal(hs_sequence_forward(a->sequence, prompt, N_SOME, NULL, NULL, &logits), 0);
+	assert_int_equal(hs_decoding_init(&a->d, a->sequence, prompt, N_SOME, N_ANSWER, logits, true), 0);
+}
+
+/* True: it wants a pass. there: the device is told how the next one will be picked. */
+static bool choose(struct answer *a, bool there)
+{
+	static const uint32_t masks[3][2] = {{0x5a5a3c3c, 0x15}, {0xa5a5c3c3, 0xa}, {0x00ff00ff, 0x1f}};
+	while (a->n < N_ANSWER) {
+		bool here = a->d.rows[a->d.row] != NULL;
+		hs_tok_id id = hs_decoding_pick(&a->d, &a->sampler, 37, a->masked ? masks[a->n % 3] : NULL);
+		assert_true(!a->masked || masks[a->n % 3][id / 32] >> id % 32 & 1);
+		a->n_here += here;
+		a->logprobs[a->n] = hs_decoding_logprob(&a->d, 37, id);
+		a->ids[a->n++] = id;
+		if (hs_decoding_choose(&a->d, id))
+			continue;
+		if (there)
+			hs_decoding_expect(&a->d, &a->sampler, 37, a->masked ? masks[a->n % 3] : NULL);
+		return a->n < N_ANSWER;
+	}
+	return false;
+}
+
+static void end_answer(struct answer *a)
+{
+	hs_decoding_finish(&a->d);
+	hs_sequence_destroy(a->sequence);
+}
+
+/* The same tokens as from logits, alone and in company; graphs change nothing. */
+static void test_tokens_chosen_on_the_device(void **state)
+{
+	enum { N = 6 };
+	static struct answer here[N], alone[N], together[N];
+	struct hs_gpu gpu;
+	struct tiny t = TINY_F32;
+	t.context = 128;
+	gpu_of(&gpu);
+	const struct hs_host_recorder *recorder = hs_host_device.recorder;
+	struct hs_model *m = load_tiny(t, &gpu, NULL);
+	for (int i = 0; i < N; i++) {
+		struct hs_decoding *d = &here[i].d;
+		hs_host_device.recorder = NULL;
+		struct hs_model *plain = load_tiny(t, &gpu, NULL);
+		begin_answer(&here[i], plain, i);
+		while (choose(&here[i], false))
+			assert_int_equal(hs_decoding_advance(&d, 1, NULL, NULL), 0);
+		assert_int_equal(here[i].n_here, N_ANSWER);
+		end_answer(&here[i]);
+		hs_model_destroy(plain);
+		hs_host_device.recorder = recorder;
+		d = &alone[i].d;
+		begin_answer(&alone[i], m, i);
+		while (choose(&alone[i], true))
+			assert_int_equal(hs_decoding_advance(&d, 1, NULL, NULL), 0);
+		/* the first is the prompt's; behind drafts a mask is asked here */
+		assert_true(alone[i].masked ? alone[i].n_here < N_ANSWER / 2 : alone[i].n_here == 1);
+		begin_answer(&together[i], m, i);
+	}
+	for (bool more = true; more;) {
+		struct hs_decoding *list[N];
+		uint32_t n = 0;
+		for (int i = 0; i < N; i++)
+			if (choose(&together[i], i != 4)) /* one wants its logits */
+				list[n++] = &together[i].d;
+		more = n > 0;
+		assert_int_equal(more ? hs_decoding_advance(list, n, NULL, NULL) : 0, 0);
+	}
+	for (int i = 0; i < N; i++) {
+		assert_memory_equal(alone[i].ids, here[i].ids, sizeof here[i].ids);
+		assert_memory_equal(together[i].ids, here[i].ids, sizeof here[i].ids);
+		for (uint32_t k = 0; k < N_ANSWER; k++)
+			assert_true(fabsf(alone[i].logprobs[k] - here[i].logprobs[k]) <=
+				    1e-6f * (1 + fabsf(here[i].logprobs[k])));
+		end_answer(&alone[i]);
+		end_answer(&together[i]);
+	}
+	hs_model_destroy(m);
+}
+
+/* Logits of each of many positions, one token a pass. */
+static void walk(struct hs_model *m, uint32_t n, float *out)
+{
+	struct hs_sequence *s = NULL;
+	const float *logits;
+	assert_int_equal(hs_sequence_create(m, n, &s), 0);
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(hs_sequence_forward(s, &some_ids[i % N_SOME], 1, NULL, NULL, &logits), 0);
+		memcpy(out + (size_t)i * 37, logits, 37 * sizeof *out);
+	}
+	hs_sequence_destroy(s);
+}
+
+/* What was recorded at one position serves every other, also of another sequence in other pages, to the bit. */
+static void test_graphs_change_nothing(void **state)
+{
+	enum { N = 300 }; /* more positions than the first graph is for */
+	static float plain[N * 37], replayed[N * 37], again[N * 37];
+	struct hs_gpu gpu;
+	struct hs_sequence *before = NULL;
+	struct tiny t = TINY_F32;
+	t.context = 512;
+	gpu_of(&gpu);
+	const struct hs_host_recorder *recorder = hs_host_device.recorder;
+	hs_host_device.recorder = NULL;
+	struct hs_model *m = load_tiny(t, &gpu, NULL);
+	walk(m, N, plain);
+	hs_model_destroy(m);
+	hs_host_device.recorder = recorder;
+	m = load_tiny(t, &gpu, NULL);
+#ifdef ON_HOST_KERNELS
+	unsigned graphs = hs_host_recorded.graphs, replays = hs_host_recorded.replays;
+	walk(m, N, replayed);
+	assert_int_equal(hs_host_recorded.graphs - graphs, 2);
+	assert_int_equal(hs_host_recorded.replays - replays, N - 2); /* the first of each shape runs as it is */
+#else
+	walk(m, N, replayed);
+#endif
+	assert_int_equal(hs_sequence_create(m, 40, &before), 0);
+	walk(m, N, again);
+	hs_sequence_destroy(before);
+	hs_model_destroy(m);
+	assert_memory_equal(replayed, plain, sizeof plain);
+	assert_memory_equal(again, plain, sizeof plain);
+}
+
 static int stop(void *arg)
 {
 	++*(unsigned *)arg;
@@ -395,6 +565,8 @@ static void test_lost_at_any_moment(void **state)
 		int rc = hs_sequence_create(m, 60, &s);
 		if (rc == 0)
 			rc = hs_sequence_forward(s, some_ids, N_SOME, NULL, NULL, &logits);
+		for (uint32_t i = 0; i < 3 && rc == 0; i++) /* as it is, recorded, replayed */
+			rc = hs_sequence_forward(s, some_ids + i, 1, NULL, NULL, &logits);
 		whole = rc == 0 && hs_host_device.calls_left > 0;
 		assert_true(rc == 0 || rc == -ENODEV);
 		hs_model_device(m, &d);
@@ -412,7 +584,7 @@ static void test_lost_at_any_moment(void **state)
 
 int main(void)
 {
-#define ON_DEVICE(test) cmocka_unit_test_setup(test, fresh_device)
+#define ON_DEVICE(test) cmocka_unit_test_setup_teardown(test, fresh_device, no_graph_is_left)
 	const struct CMUnitTest tests[] = {
 	    ON_DEVICE(test_families),
 	    ON_DEVICE(test_quantised_families),
@@ -420,6 +592,8 @@ int main(void)
 	    ON_DEVICE(test_texts_do_not_depend_on_company),
 	    ON_DEVICE(test_many_texts),
 	    ON_DEVICE(test_prefixes_and_owners),
+	    ON_DEVICE(test_tokens_chosen_on_the_device),
+	    ON_DEVICE(test_graphs_change_nothing),
 	    ON_DEVICE(test_cancelled_in_the_middle),
 	    ON_DEVICE(test_what_does_not_fit_says_so),
 	    ON_DEVICE(test_pages_run_out),
