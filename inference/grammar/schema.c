@@ -305,7 +305,8 @@ static int make_value(struct making *m, const json_t *schema, uint16_t *ret)
 	if (type_value && !type)
 		return unsupported(m, "type");
 	json_object_foreach((json_t *)schema, key, value) /* only read */
-	    if (!has_keyword(type, key)) return unsupported(m, key);
+		if (!has_keyword(type, key))
+			return unsupported(m, key);
 	if (list && one)
 		return unsupported(m, "const beside enum");
 	if (list)

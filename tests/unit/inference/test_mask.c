@@ -262,6 +262,7 @@ static void test_a_vocabulary_without_the_bytes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_comes_out_is_of_the_schema), cmocka_unit_test(test_citations), cmocka_unit_test(test_a_vocabulary_without_the_bytes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_comes_out_is_of_the_schema), cmocka_unit_test(test_citations),
+					   cmocka_unit_test(test_a_vocabulary_without_the_bytes)};
 	return cmocka_run_group_tests(tests, make_vocab, free_vocab);
 }
