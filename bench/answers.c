@@ -200,7 +200,7 @@ static void asked_init(struct asked *a, json_t *line, size_t budget)
 	}
 	r->signals = (struct hs_search_signals){.coverage = (float)number_of(line, "coverage"),
 						.dense_best = (float)number_of(line, "dense")};
-	if (hs_evidence_select(r, budget, &a->evidence) < 0 ||
+	if (hs_evidence_select(r, text_of(line, "question"), strlen(text_of(line, "question")), budget, &a->evidence) < 0 ||
 	    hs_answer_begin(&a->answer, a->arena, text_of(line, "question"), r, &a->evidence) < 0)
 		scratch_die(text_of(line, "id"), NULL);
 }
@@ -372,6 +372,13 @@ static bool holds(const char *text, size_t n, const json_t *answers)
 	return yes;
 }
 
+static bool falls_back(struct asked *a)
+{
+	if (hs_answer_fall_back(&a->answer, &a->evidence) < 0)
+		scratch_die("memory", NULL);
+	return hs_answer_next(&a->answer, true);
+}
+
 static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbose, struct figures *f)
 {
 	const json_t *answers = json_object_get(a->line, "answers"), *written = json_object_get(a->line, "written"), *hit;
@@ -391,20 +398,21 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 			scratch_die("memory", NULL);
 	}
 	float overlap = 0, held = 0;
-	while (hs_answer_next(answer, true)) {
+	while (hs_answer_next(answer, true) || falls_back(a)) {
 		struct hs_verdict v;
 		const char *released;
 		const struct hs_cited *citation;
 		size_t start = answer->sentence_start, n = answer->sentence_end - start;
-		bool says = written && holds((const char *)answer->offered.data + start, n, answers);
+		bool quoted = answer->next_quote < answer->n_quotes;
+		bool says = written && !quoted && holds((const char *)answer->offered.data + start, n, answers);
 		if (hs_answer_check(answer, analyzer, &v) < 0)
 			scratch_die("check", NULL);
-		f->sentences++;
+		f->sentences += !quoted;
 		if (v.why == HS_CHECK_SUPPORTED && v.answers && overlap <= 0) {
 			overlap = v.overlap;
 			held = v.held;
 		}
-		f->released += v.supported;
+		f->released += v.supported && !quoted;
 		f->hold += says;
 		f->hold_released += says && v.supported;
 		if (verbose && says && !v.supported)
@@ -438,12 +446,13 @@ static void judge_one(struct hs_analyzer *analyzer, struct asked *a, bool verbos
 			text_of(a->line, "question"), told, json_string_value(json_array_get(answers, 0)), text);
 	printf(
 	    "{\"id\":\"%s\",\"hidden\":%d,\"gold\":%d,\"evident\":%d,\"right\":%d,\"silent\":%d,\"coverage\":%.4f,\"dense\":%.4f,"
-	    "\"evidence\":%.4f,\"yes\":%.4f,\"least\":%.4f,\"mean\":%.4f,\"checked\":%d,\"overlap\":%.4f,\"held\":%.4f,\"cited\":"
+	    "\"evidence\":%.4f,\"words\":%.4f,\"lead\":%.4f,\"yes\":%.4f,\"least\":%.4f,\"mean\":%.4f,\"checked\":%d,\"overlap\":"
+	    "%.4f,\"held\":%.4f,\"cited\":"
 	    "%d,\"written\":%d}\n",
 	    text_of(a->line, "id"), hidden, found, evident, written ? hs_answers_hold(text, answers) : 0, silent,
-	    number_of(a->line, "coverage"), number_of(a->line, "dense"), (double)a->evidence.coverage, number_of(written, "yes"),
-	    number_of(written, "least"), number_of(written, "mean"), answer->n_citations > 0, (double)overlap, (double)held,
-	    cited, written != NULL);
+	    number_of(a->line, "coverage"), number_of(a->line, "dense"), (double)a->evidence.coverage, (double)a->evidence.words,
+	    (double)a->evidence.lead, number_of(written, "yes"), number_of(written, "least"), number_of(written, "mean"),
+	    answer->n_citations > 0, (double)overlap, (double)held, cited, written != NULL);
 }
 
 static int judge_all(int argc, char **argv)

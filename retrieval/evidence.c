@@ -4,13 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/utf8.h"
+#include "retrieval/quantity.h"
 #include "text/analyze.h"
+#include "text/chartab.h"
+#include "text/normalize.h"
 #include "text/sentence.h"
 
-#define NEIGHBOUR_SHARE 0.3f
-#define RANK_COST 0.1f  /* of a sentence's worth, for each passage that ranks before its own */
-#define RANK_LEAST 0.2f
+/* Measured on jaquad-dev and niilc: docs/answers.md. What follows a sentence goes on about it more often than what stands before.
+ */
+#define BEFORE_SHARE 0.2f
+#define BEHIND_SHARE 0.4f
+#define RANK_COST 0.2f /* of a sentence's worth, for each passage that ranks before its own */
+#define RANK_LEAST 0.1f
+#define UNMEASURED 0.6f /* is left of its worth, where it has no number of what is asked for */
 #define SAME_SHARE 0.9 /* of the smaller sentence's bigrams: a near copy */
 
 struct candidate {
@@ -22,6 +30,7 @@ struct candidate {
 	uint32_t n_set;
 	const char *header; /* of a row of a table */
 	uint32_t header_len;
+	bool measures;                  /* it has a number of what is asked for, or no such thing is asked for */
 	bool is_header, taken, counted; /* counted: among the best that coverage is taken of */
 };
 
@@ -31,6 +40,8 @@ struct selection {
 	size_t n;
 	size_t words; /* of a term set */
 	float idf_sum;
+	struct hs_norm question; /* its last line: the turn before may stand above it, to help the search */
+	uint32_t unit;           /* that the question asks for, or 0 */
 	struct hs_tokens tokens;
 };
 
@@ -129,6 +140,27 @@ static void place_in_table(struct selection *s, struct candidate *c)
 	}
 }
 
+/* Of a row of a table the header may have the unit: there, any number counts. */
+static int measure(const struct selection *s, struct candidate *c)
+{
+	struct hs_quantities found = {0};
+	struct hs_norm norm;
+
+	c->measures = s->unit == 0;
+	if (c->measures)
+		return 0;
+	int rc = hs_normalize(s->results->hits[c->hit].text + c->start, c->end - c->start, &norm);
+	if (rc < 0)
+		return rc;
+	rc = hs_quantities_find(norm.text, norm.len, &found);
+	for (size_t i = 0; rc == 0 && i < found.count; i++)
+		c->measures |= c->header || (found.items[i].unit != 0 && hs_same_dimension(found.items[i].unit, s->unit));
+	hs_quantities_finish(&found);
+	hs_norm_finish(&norm);
+	return rc;
+}
+
+/* Prose goes on about its matter; a table's row says nothing of the rows beside it. */
 static int split(struct selection *s)
 {
 	for (uint32_t h = 0; h < s->results->count; h++) {
@@ -146,6 +178,8 @@ static int split(struct selection *s)
 			place_in_table(s, c);
 			s->n++;
 			rc = weigh(s, c);
+			if (rc == 0)
+				rc = measure(s, c);
 			if (rc < 0)
 				return rc;
 		}
@@ -154,10 +188,16 @@ static int split(struct selection *s)
 		struct candidate *c = &s->items[i];
 
 		c->worth = c->own;
-		if (i > 0 && s->items[i - 1].hit == c->hit)
-			c->worth += NEIGHBOUR_SHARE * s->items[i - 1].own;
-		if (i + 1 < s->n && s->items[i + 1].hit == c->hit)
-			c->worth += NEIGHBOUR_SHARE * s->items[i + 1].own;
+		if (c->header) {
+			c->worth *= 1 + BEFORE_SHARE + BEHIND_SHARE;
+		} else {
+			if (i > 0 && s->items[i - 1].hit == c->hit)
+				c->worth += BEFORE_SHARE * s->items[i - 1].own;
+			if (i + 1 < s->n && s->items[i + 1].hit == c->hit)
+				c->worth += BEHIND_SHARE * s->items[i + 1].own;
+		}
+		if (!c->measures)
+			c->worth *= UNMEASURED;
 		c->worth *= HS_MAX(1 - RANK_COST * (float)c->hit, RANK_LEAST);
 	}
 	return 0;
@@ -238,11 +278,128 @@ static size_t take(struct selection *s, uint32_t *order, size_t budget, size_t *
 	return spent;
 }
 
+static int read_question(struct selection *s, const char *question, size_t len)
+{
+	const char *line = len ? memrchr(question, '\n', len) : NULL;
+
+	if (line) {
+		len -= (size_t)(line + 1 - question);
+		question = line + 1;
+	}
+	int rc = hs_normalize(question, len, &s->question);
+	if (rc == 0)
+		s->unit = hs_unit_asked(s->question.text, s->question.len);
+	return rc;
+}
+
+static float share_of_terms(const struct selection *s, const uint64_t *held)
+{
+	float sum = 0;
+
+	for (size_t q = 0; q < s->results->n_terms; q++)
+		if (held[q / 64] >> (q % 64) & 1)
+			sum += s->results->terms[q].idf;
+	return s->idf_sum > 0 ? HS_MIN(1.0f, sum / s->idf_sum) : 0;
+}
+
+/* The share of the question's idf that the sentences of a passage hold. held: room for a term set. */
+static float share_of_hit(const struct selection *s, uint32_t hit, uint64_t *held)
+{
+	memset(held, 0, (s->words + 1) * sizeof(*held));
+	for (size_t i = 0; i < s->n; i++)
+		for (size_t w = 0; w < s->words && s->items[i].hit == hit; w++)
+			held[w] |= s->items[i].terms[w];
+	return share_of_terms(s, held);
+}
+
+/* Does the passage say again what the sentence says? */
+static bool repeats(const struct selection *s, uint32_t hit, const struct candidate *c)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < s->n; i++)
+		found |= s->items[i].hit == hit && near_copy(&s->items[i], c);
+	return found;
+}
+
+/* The same rule in two versions of a document is no reason for doubt: a passage that repeats the first's best sentence is left
+ * out. */
+static float lead_of_first(const struct selection *s, uint64_t *held)
+{
+	const struct candidate *best = NULL;
+	float next = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->items[i].hit == 0 && (!best || s->items[i].worth > best->worth))
+			best = &s->items[i];
+	for (uint32_t h = 1; best && h < s->results->count; h++)
+		if (!repeats(s, h, best))
+			next = HS_MAX(next, share_of_hit(s, h, held));
+	return best ? share_of_hit(s, 0, held) - next : 0;
+}
+
+/* The end of the run of characters of one script at i: a word, roughly. *ret_n: its characters; 0: no script that makes words. */
+static size_t run_end(const struct hs_norm *q, size_t i, size_t *ret_n)
+{
+	uint32_t cp, script = 0;
+
+	for (*ret_n = 0; i < q->len; (*ret_n)++) {
+		size_t n = hs_utf8_decode(q->text + i, q->len - i, &cp);
+		uint32_t own = hs_char_flags(cp) & (HS_CHAR_HAN | HS_CHAR_KATAKANA);
+
+		if (!own && cp < 0x80)
+			own = hs_char_flags(cp) & HS_CHAR_WORD;
+		if (*ret_n == 0)
+			script = own;
+		else if (own != script)
+			break;
+		i += n;
+		if (!script)
+			break;
+	}
+	return i;
+}
+
+/* The share of the question's words, of two characters at least, that the counted sentences or what stands above them spell. */
+static int words_spelt(const struct selection *s, float *ret)
+{
+	struct hs_norm text = {0};
+	struct hs_buf all = HS_BUF_INIT;
+	size_t words = 0, spelt = 0, n;
+	int rc = 0;
+
+	for (size_t i = 0; i < s->n && rc == 0; i++) {
+		const struct candidate *c = &s->items[i];
+		const struct hs_hit *hit = &s->results->hits[c->hit];
+
+		if (c->taken && c->counted)
+			rc = hs_buf_printf(&all, "%.*s\n%s\n%s\n", (int)(c->end - c->start), hit->text + c->start, hit->title,
+					   hit->context);
+	}
+	if (rc == 0)
+		rc = hs_normalize((const char *)all.data, all.len, &text);
+	for (size_t i = 0; i < s->question.len && rc == 0;) {
+		size_t end = run_end(&s->question, i, &n);
+
+		if (n >= 2) {
+			words++;
+			spelt += memmem(text.text, text.len, s->question.text + i, end - i) != NULL;
+		}
+		i = end;
+	}
+	if (rc == 0) {
+		*ret = words > 0 ? (float)spelt / (float)words : 1;
+		hs_norm_finish(&text);
+	}
+	hs_buf_wipe(&all);
+	return rc;
+}
+
 static int give(const struct selection *s, size_t count, size_t spent, struct hs_evidence *ret)
 {
 	struct hs_evidence e = {.characters = spent};
 	uint64_t *held = calloc(s->words + 1, sizeof(*held));
-	float sum = 0;
+	int rc;
 
 	e.items = calloc(count + 1, sizeof(*e.items));
 	if (!held || !e.items) {
@@ -262,16 +419,19 @@ static int give(const struct selection *s, size_t count, size_t spent, struct hs
 								   .text = hit->text + c->start, .header = c->header,
 								   .header_len = c->header_len, .worth = c->worth};
 	}
-	for (size_t q = 0; q < s->results->n_terms; q++)
-		if (held[q / 64] >> (q % 64) & 1)
-			sum += s->results->terms[q].idf;
-	e.coverage = s->idf_sum > 0 ? HS_MIN(1.0f, sum / s->idf_sum) : 0;
+	e.coverage = share_of_terms(s, held);
+	e.lead = lead_of_first(s, held);
+	rc = words_spelt(s, &e.words);
 	free(held);
-	*ret = e;
-	return 0;
+	if (rc == 0)
+		*ret = e;
+	else
+		free(e.items);
+	return rc;
 }
 
-int hs_evidence_select(const struct hs_results *results, size_t budget, struct hs_evidence *ret)
+int hs_evidence_select(const struct hs_results *results, const char *question, size_t question_len, size_t budget,
+		       struct hs_evidence *ret)
 {
 	struct selection s = {.results = results, .words = (results->n_terms + 63) / 64};
 	uint32_t *order = calloc(HS_EVIDENCE_SENTENCES_MAX, sizeof(*order));
@@ -281,7 +441,9 @@ int hs_evidence_select(const struct hs_results *results, size_t budget, struct h
 	s.items = calloc(HS_EVIDENCE_SENTENCES_MAX, sizeof(*s.items));
 	for (size_t q = 0; q < results->n_terms; q++)
 		s.idf_sum += results->terms[q].idf;
-	rc = s.items && order ? split(&s) : -ENOMEM;
+	rc = s.items && order ? read_question(&s, question, question_len) : -ENOMEM;
+	if (rc == 0)
+		rc = split(&s);
 	if (rc == 0) {
 		spent = take(&s, order, budget, &count);
 		rc = give(&s, count, spent, ret);
@@ -293,6 +455,7 @@ int hs_evidence_select(const struct hs_results *results, size_t budget, struct h
 	free(s.items);
 	free(order);
 	hs_tokens_finish(&s.tokens);
+	hs_norm_finish(&s.question);
 	return rc;
 }
 

@@ -18,6 +18,7 @@ struct spelling {
 /* Units by their number; the longest spelling that fits wins. Order in the table is of no meaning. */
 enum unit {
 	UNIT_NONE,
+	UNIT_CENTURY,
 	UNIT_YEAR,
 	UNIT_MONTH,
 	UNIT_MONTHS,
@@ -58,7 +59,6 @@ enum unit {
 	UNIT_MB,
 	UNIT_GB,
 	UNIT_DEGREE,
-	UNIT_CENTURY,
 	UNIT_HOUSEHOLD,
 	UNIT_ORDER,
 	UNIT_ITEM,
@@ -426,8 +426,8 @@ bool hs_same_dimension(uint32_t a, uint32_t b)
 {
 	static const struct {
 		uint32_t first, last;
-	} dimensions[] = {{UNIT_YEAR, UNIT_SECOND}, {UNIT_YEN, UNIT_EURO}, {UNIT_KM, UNIT_MM}, {UNIT_KG, UNIT_TON},
-			  {UNIT_LITRE, UNIT_ML},    {UNIT_M2, UNIT_HA},    {UNIT_KW, UNIT_W},  {UNIT_MB, UNIT_GB}};
+	} dimensions[] = {{UNIT_CENTURY, UNIT_SECOND}, {UNIT_YEN, UNIT_EURO}, {UNIT_KM, UNIT_MM}, {UNIT_KG, UNIT_TON},
+			  {UNIT_LITRE, UNIT_ML},       {UNIT_M2, UNIT_HA},    {UNIT_KW, UNIT_W},  {UNIT_MB, UNIT_GB}};
 	if (a == b || a == UNIT_NONE || b == UNIT_NONE)
 		return true;
 	for (size_t i = 0; i < HS_ARRAY_LEN(dimensions); i++)
@@ -438,18 +438,22 @@ bool hs_same_dimension(uint32_t a, uint32_t b)
 
 uint32_t hs_unit_asked(const char *text, size_t n)
 {
-	static const char what[] = "何";
+	static const char what[] = "何", when[] = "いつ", always[] = "いつも";
 	const struct scan s = {.text = text, .n = n};
 	uint32_t asked = UNIT_NONE;
+	for (size_t i = 0; i < n && !asked; i++)
+		asked = at(&s, i, when) && !at(&s, i, always) ? UNIT_YEAR : UNIT_NONE;
 	for (size_t i = 0; i + sizeof what - 1 < n; i++) {
 		size_t len;
 		if (!at(&s, i, what))
 			continue;
 		uint32_t unit = unit_at(&s, i + sizeof what - 1, &len);
-		if (asked && unit && unit != asked)
-			return UNIT_NONE; /* two are asked for */
 		/* Only units of the table: what else stands behind 何 may be any noun (何故, 何色). */
-		asked = unit && unit < UNIT_BY_CHARACTER ? unit : asked;
+		if (!unit || unit >= UNIT_BY_CHARACTER)
+			continue;
+		if (asked && !hs_same_dimension(unit, asked))
+			return UNIT_NONE; /* two are asked for */
+		asked = asked ? asked : unit;
 	}
 	return asked;
 }

@@ -39,7 +39,7 @@ int hs_quantities_find(const char *text, size_t n, struct hs_quantities *ret) HS
 int hs_quantities_push(struct hs_quantities *q, struct hs_quantity x) HS_MUST_CHECK;
 void hs_quantities_finish(struct hs_quantities *q);
 
-/* The unit that a normalised question asks for by 何: 何人, 何年, 何メートル. 0: none, or any. */
+/* The unit that a normalised question asks for: 何人, 何年, 何メートル; 年 for いつ. 0: none, or any. */
 uint32_t hs_unit_asked(const char *text, size_t n);
 
 /* Do two units measure the same: 日 and 週, m and km, 円 and ドル? No unit may be any. */

@@ -244,6 +244,14 @@ int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence)
 	return 0;
 }
 
+int hs_answer_fall_back(struct hs_answer *a, const struct hs_evidence *evidence)
+{
+	if (a->json || a->n_citations || a->n_quotes || a->declined || !hs_answerable_surely(a->odds))
+		return 0;
+	a->quotable = true;
+	return hs_answer_quote(a, evidence);
+}
+
 static bool add_text(struct hs_answer *a, const char *text, size_t n)
 {
 	size_t at = 0;
@@ -435,6 +443,8 @@ int hs_answer_take(struct hs_answer *a, const struct hs_verdict *v, const char *
 	if (!quote) {
 		size_t at = 0;
 		struct hs_sentence s;
+		a->declined |=
+		    len >= strlen(hs_not_found_text) && strncmp(sentence, hs_not_found_text, strlen(hs_not_found_text)) == 0;
 		(void)hs_sentence_next((const char *)a->offered.data, a->offered.len, &at, &s); /* the one just judged */
 		hs_buf_consume(&a->offered, at);
 	}

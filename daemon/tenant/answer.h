@@ -38,7 +38,8 @@ struct hs_answer {
 		uint32_t at, to; /* bytes of released */
 	} spans[HS_ANSWER_CITATIONS_MAX]; /* of the sentence that each citation stands behind, its mark included */
 	size_t n_citations;
-	bool quotable; /* without a model, the documents' own sentences may answer */
+	bool quotable; /* the documents' own sentences may answer */
+	bool declined; /* the model itself says that the passages do not say */
 	struct hs_quote {
 		size_t evidence;
 		uint32_t start, end; /* bytes of the canonical text */
@@ -81,6 +82,12 @@ int hs_answer_push(struct hs_answer *a, const char *text, size_t len) HS_MUST_CH
 
 /* Offer the best sentences of the evidence themselves, where the answer is quotable. */
 int hs_answer_quote(struct hs_answer *a, const struct hs_evidence *evidence) HS_MUST_CHECK;
+
+/*
+ * The model has written all of it, and nothing of it can be shown: offer the best sentence of the evidence, where the answer is
+ * there surely and the model did not decline.
+ */
+int hs_answer_fall_back(struct hs_answer *a, const struct hs_evidence *evidence) HS_MUST_CHECK;
 
 /* Is there a sentence to judge? `last`: what is left counts as one though its end is missing. */
 bool hs_answer_next(struct hs_answer *a, bool last);

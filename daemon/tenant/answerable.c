@@ -6,10 +6,11 @@
  * hisho-answers find jaquad-dev E5_SMALL 364, find niilc E5_SMALL 150; write QWEN_1.5B 300 for 40 of the first; judge; then
  * bench/fit_answerable.py jaquad-dev.sig niilc.sig demo.sig: half of the questions of the first two fit, the rest test.
  */
-static const struct {
-	float coverage, evidence, dense, constant;
+static const struct weights {
+	float coverage, evidence, words, lead, dense, constant;
 	float least; /* one in twenty answerable questions lies below */
-} before_by_words = {2.244f, 4.086f, 0, -2.846f, -1.06f}, before_by_both = {1.320f, 3.680f, 20.766f, -20.416f, -1.04f};
+} by_words = {1.206f, 3.021f, 1.422f, 2.068f, 0, -2.764f, -1.20f},
+  by_both = {0.424f, 2.661f, 1.140f, 2.235f, 19.624f, -19.274f, -0.99f};
 
 static const struct {
 	float before, held, overlap, constant;
@@ -17,27 +18,36 @@ static const struct {
 } after = {1.229f, 2.544f, 0.800f, -1.147f, -1.24f};
 
 #define QUOTE_LEAST (-0.3f) /* odds of 3 to 4 */
+#define SURE_LEAST 0.8f     /* odds of 9 to 4: one in ten unanswerable questions lies above */
+
+static const struct weights *weights_for(const struct hs_results *results)
+{
+	return results->signals.dense_best > 0 ? &by_both : &by_words;
+}
 
 float hs_answerable_odds(const struct hs_results *results, const struct hs_evidence *evidence)
 {
 	const struct hs_search_signals *s = &results->signals;
+	const struct weights *w = weights_for(results);
 	if (evidence->count == 0)
 		return -INFINITY;
-	if (s->dense_best > 0)
-		return before_by_both.coverage * s->coverage + before_by_both.evidence * evidence->coverage +
-		       before_by_both.dense * s->dense_best + before_by_both.constant;
-	return before_by_words.coverage * s->coverage + before_by_words.evidence * evidence->coverage + before_by_words.constant;
+	return w->coverage * s->coverage + w->evidence * evidence->coverage + w->words * evidence->words +
+	       w->lead * evidence->lead + w->dense * s->dense_best + w->constant;
 }
 
 bool hs_answerable(const struct hs_results *results, const struct hs_evidence *evidence)
 {
-	float least = results->signals.dense_best > 0 ? before_by_both.least : before_by_words.least;
-	return hs_answerable_odds(results, evidence) >= least;
+	return hs_answerable_odds(results, evidence) >= weights_for(results)->least;
 }
 
 bool hs_answerable_by_quotes(const struct hs_results *results, const struct hs_evidence *evidence)
 {
 	return hs_answerable_odds(results, evidence) >= QUOTE_LEAST;
+}
+
+bool hs_answerable_surely(float odds)
+{
+	return odds >= SURE_LEAST;
 }
 
 bool hs_answers_question(float odds, float held, float overlap)

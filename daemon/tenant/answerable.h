@@ -18,6 +18,9 @@ bool hs_answerable(const struct hs_results *results, const struct hs_evidence *e
 /* Without a model: may the documents' own sentences stand as the answer? Nothing looks at them again. */
 bool hs_answerable_by_quotes(const struct hs_results *results, const struct hs_evidence *evidence);
 
+/* Is it there so surely that the documents' own sentence answers where the model's could not be shown? odds: those before. */
+bool hs_answerable_surely(float odds);
+
 /*
  * After a sentence was written and found supported: does it answer the question? odds: those before. held: the share of the
  * question's idf in the cited sentences and what stands above them. overlap: the share of the sentence's words found there.

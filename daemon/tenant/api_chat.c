@@ -373,7 +373,16 @@ static void advance(struct chat *c)
 		fail(c, rc, NULL);
 		return;
 	}
-	if (hs_answer_next(&c->answer, c->generated)) {
+	bool more = hs_answer_next(&c->answer, c->generated);
+	if (!more && c->generated) {
+		rc = hs_answer_fall_back(&c->answer, &c->retrieval.evidence);
+		if (rc < 0) {
+			fail(c, rc, NULL);
+			return;
+		}
+		more = hs_answer_next(&c->answer, true);
+	}
+	if (more) {
 		rc = hs_exchange_on_reader(c->x, check_sentence, sentence_checked);
 		if (rc < 0)
 			fail(c, rc, &c->x->err);

@@ -13,7 +13,7 @@ static void rank(struct hs_retrieval *r);
 
 static int choose(struct hs_retrieval *r)
 {
-	return r->budget > 0 ? hs_evidence_select(&r->results, r->budget, &r->evidence) : 0;
+	return r->budget > 0 ? hs_evidence_select(&r->results, r->text, strlen(r->text), r->budget, &r->evidence) : 0;
 }
 
 static int search_on_reader(struct hs_exchange *x, struct hs_read_context *c)

@@ -141,6 +141,58 @@ static void test_without_a_model_the_best_sentence_is_quoted(void **state)
 	end(&f);
 }
 
+static void test_the_documents_answer_where_the_model_cannot(void **state)
+{
+	const struct {
+		const char *wrote;
+		float odds;
+		const char *said;
+	} cases[] = {{"宿泊料の上限は15,000円です。", 2, "宿泊料の上限は12,500円とする。[1]"},
+		     {"宿泊料の上限はいくらですか。", 2, "宿泊料の上限は12,500円とする。[1]"},
+		     {"", 2, "宿泊料の上限は12,500円とする。[1]"},
+		     {"宿泊料の上限は15,000円です。", 0, ""}, /* it may well be that nothing answers */
+		     {"資料には記載がありません。", 2, ""}};  /* the model may be right */
+	for (size_t i = 0; i < HS_ARRAY_LEN(cases); i++) {
+		struct fixture f;
+		const struct hs_cited *citation;
+		begin(&f);
+		f.answer.odds = cases[i].odds;
+		assert_int_equal(hs_answer_push(&f.answer, cases[i].wrote, strlen(cases[i].wrote)), 0);
+		while (hs_answer_next(&f.answer, true))
+			assert_null(step(&f, true, &citation));
+		assert_int_equal(hs_answer_fall_back(&f.answer, &evidence), 0);
+		while (hs_answer_next(&f.answer, true))
+			(void)step(&f, true, &citation);
+		assert_string_equal(hs_answer_text(&f.answer), cases[i].said);
+		assert_int_equal(f.answer.outcome, *cases[i].said ? HS_OUTCOME_EXTRACTED : HS_OUTCOME_NOT_FOUND);
+		assert_int_equal(hs_answer_fall_back(&f.answer, &evidence), 0); /* once */
+		assert_false(hs_answer_next(&f.answer, true));
+		end(&f);
+	}
+}
+
+static void test_the_documents_add_nothing_to_an_answer(void **state)
+{
+	struct fixture f;
+	const struct hs_cited *citation;
+	static const char wrote[] = "領収書は7日以内に提出します。", json[] = "{\"上限\": \"99,999円\"}";
+	begin(&f);
+	f.answer.odds = 2;
+	assert_int_equal(hs_answer_push(&f.answer, wrote, strlen(wrote)), 0);
+	assert_non_null(step(&f, true, &citation));
+	assert_int_equal(hs_answer_fall_back(&f.answer, &evidence), 0);
+	assert_false(hs_answer_next(&f.answer, true));
+	end(&f);
+	begin(&f);
+	f.answer.odds = 2;
+	f.answer.json = true; /* who asked for JSON is given no sentence */
+	assert_int_equal(hs_answer_push(&f.answer, json, strlen(json)), 0);
+	assert_null(step(&f, true, &citation));
+	assert_int_equal(hs_answer_fall_back(&f.answer, &evidence), 0);
+	assert_int_equal(f.answer.n_quotes, 0);
+	end(&f);
+}
+
 static void test_the_best_passage_is_quoted_before_a_sentence_that_is_worth_more(void **state)
 {
 	static const char right[] = "流水と石けんで5分以上洗う。", other[] = "別の場合は流水と石けんで30秒以上洗う。";
@@ -309,18 +361,20 @@ int main(void)
 	if (hs_analyzer_create(DICT, &analyzer, NULL) < 0)
 		return 1;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_chosen_sentences_become_one_numbered_passage),
-		cmocka_unit_test(test_sentences_wait_for_their_end),
-		cmocka_unit_test(test_what_the_evidence_does_not_say_is_not_released),
-		cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
-		cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
-		cmocka_unit_test(test_the_best_passage_is_quoted_before_a_sentence_that_is_worth_more),
-		cmocka_unit_test(test_rows_of_a_table_are_read_out_under_their_header),
-		cmocka_unit_test(test_a_header_that_lost_its_empty_first_cell_names_the_others),
-		cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
-		cmocka_unit_test(test_budget_follows_the_prefill_rate),
-		cmocka_unit_test(test_json_is_released_whole_or_not_at_all),
-		cmocka_unit_test(test_what_is_said_but_answers_nothing_is_not_released),
+	    cmocka_unit_test(test_chosen_sentences_become_one_numbered_passage),
+	    cmocka_unit_test(test_sentences_wait_for_their_end),
+	    cmocka_unit_test(test_what_the_evidence_does_not_say_is_not_released),
+	    cmocka_unit_test(test_a_supported_sentence_after_an_unsupported_one_is_kept),
+	    cmocka_unit_test(test_without_a_model_the_best_sentence_is_quoted),
+	    cmocka_unit_test(test_the_documents_answer_where_the_model_cannot),
+	    cmocka_unit_test(test_the_documents_add_nothing_to_an_answer),
+	    cmocka_unit_test(test_the_best_passage_is_quoted_before_a_sentence_that_is_worth_more),
+	    cmocka_unit_test(test_rows_of_a_table_are_read_out_under_their_header),
+	    cmocka_unit_test(test_a_header_that_lost_its_empty_first_cell_names_the_others),
+	    cmocka_unit_test(test_evidence_that_did_not_enter_is_forgotten),
+	    cmocka_unit_test(test_budget_follows_the_prefill_rate),
+	    cmocka_unit_test(test_json_is_released_whole_or_not_at_all),
+	    cmocka_unit_test(test_what_is_said_but_answers_nothing_is_not_released),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	hs_analyzer_destroy(analyzer);

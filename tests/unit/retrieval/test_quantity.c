@@ -54,7 +54,11 @@ static void a_question_asks_for_a_unit(void **state)
 	assert_int_equal(asked("利用者数は何人でしたか"), unit_of("3人"));
 	assert_int_equal(asked("開港したのは何年ですか"), unit_of("1868年"));
 	assert_int_equal(asked("高さは何メートルなの?"), unit_of("15m"));
-	assert_int_equal(asked("何年何月のことですか"), 0); /* two are asked for */
+	assert_int_equal(asked("何年何月のことですか"), unit_of("1868年"));
+	assert_int_equal(asked("何人が何年かかりましたか"), 0); /* two are asked for */
+	assert_int_equal(asked("開港したのはいつですか"), unit_of("1868年"));
+	assert_int_equal(asked("いつも何人いますか"), unit_of("3人"));
+	assert_int_equal(asked("いつも開いていますか"), 0);
 	assert_int_equal(asked("それは何故ですか"), 0);
 	assert_int_equal(asked("いくらですか"), 0);
 	assert_int_equal(asked("何"), 0);
