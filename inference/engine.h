@@ -19,12 +19,12 @@ struct hs_gpu;
 typedef int (*hs_yield_fn)(void *arg);
 
 struct hs_model_options {
-	unsigned n_threads;       /* 0: the cores that this process may use */
-	bool reference;           /* the plain C path, the oracle of the tests */
-	bool kv_q8;               /* the CPU keeps keys and values in bytes with a scale a block of 32, not in half precision */
-	bool exact;               /* the same, which keeps keys and values unrounded */
-	const struct hs_gpu *gpu; /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
-	const struct hs_err *no_gpu;                                /* why gpu is NULL; may be NULL */
+	unsigned n_threads;          /* 0: the cores that this process may use */
+	bool reference;              /* the plain C path, the oracle of the tests */
+	bool kv_q8;                  /* keys and values are kept in bytes with a scale a block of 32, not in half precision */
+	bool exact;                  /* the same, which keeps keys and values unrounded */
+	const struct hs_gpu *gpu;    /* computes where it can (inference/cuda/load.h); NULL: the CPU does */
+	const struct hs_err *no_gpu; /* why gpu is NULL; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes that went to the GPU; may be NULL */
 	void *arg;
 };

@@ -217,7 +217,7 @@ static int plan_memory(struct hs_backend_model *m, const struct hs_cuda_options 
 	uint32_t capacity =
 	    encoder ? HS_MAX(h->context, HS_GPU_ENCODE_TOKENS) : HS_MIN(HS_GPU_TURN_TOKENS, HS_MAX(h->context, 64u));
 	uint32_t texts = encoder ? HS_GPU_ENCODE_TEXTS : 0, longest = HS_MIN(h->context, HS_GPU_POSITIONS_MAX);
-	uint64_t page = hs_gpu_page_bytes(HS_GPU_CACHE_F16, h->head_dim, h->n_kv_heads, encoder ? 1 : h->n_layers);
+	uint64_t page = hs_gpu_page_bytes(hs_gpu_cache_of(m->w), h->head_dim, h->n_kv_heads, encoder ? 1 : h->n_layers);
 	uint32_t most = encoder ? capacity / HS_GPU_PAGE_POSITIONS + texts : HS_GPU_POSITIONS_MAX / HS_GPU_PAGE_POSITIONS;
 	uint32_t least =
 	    encoder ? most : (HS_MIN(longest, HS_GPU_POSITIONS_MIN) + HS_GPU_PAGE_POSITIONS - 1) / HS_GPU_PAGE_POSITIONS;
@@ -249,7 +249,7 @@ static int take_memory(struct hs_backend_model *m, const struct hs_cuda_options 
 	if (rc == 0)
 		rc = hs_gpu_work_take(&m->work, m->w, m->device);
 	if (rc == 0)
-		rc = hs_pages_create(m->device, hs_gpu_page_head_bytes(HS_GPU_CACHE_F16, h->head_dim), heads, n_pages, &m->pages);
+		rc = hs_pages_create(m->device, hs_gpu_cache_of(m->w), h->head_dim, heads, n_pages, &m->pages);
 	if (rc == 0)
 		rc = hs_device_wait(m->device);
 	if (rc == -ENOMEM)

@@ -111,6 +111,11 @@ static inline uint32_t hs_gpu_stride(uint32_t n)
 	return hs_gpu_round(n, 32);
 }
 
+static inline enum hs_gpu_cache_type hs_gpu_cache_of(const struct hs_weights *w)
+{
+	return w->kv_q8 ? HS_GPU_CACHE_Q8 : HS_GPU_CACHE_F16;
+}
+
 int hs_gpu_judge(const struct hs_weights *w, struct hs_err *err);
 int hs_gpu_open_model(const struct hs_weights *w, const struct hs_cuda_options *o, struct hs_backend_model **ret,
 		      struct hs_err *err);

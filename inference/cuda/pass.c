@@ -139,12 +139,13 @@ static void attend(struct hs_gpu_pass *p, uint32_t layer)
 	const struct hs_gpu_work *work = &m->work;
 	hs_gpu_stream stream = hs_device_stream(m->device);
 	const struct hs_gpu_attention a = {
-	    .cache = {.type = HS_GPU_CACHE_F16,
+	    .cache = {.type = hs_gpu_cache_of(m->w),
 		      .n_kv_heads = h->n_kv_heads,
 		      .head_dim = h->head_dim,
 		      .pool = hs_pages_pool(m->pages),
 		      .page_bytes = hs_pages_bytes(m->pages),
-		      .layer_at = p->one_layer ? 0 : layer * hs_gpu_page_bytes(HS_GPU_CACHE_F16, h->head_dim, h->n_kv_heads, 1)},
+		      .layer_at =
+			  p->one_layer ? 0 : layer * hs_gpu_page_bytes(hs_gpu_cache_of(m->w), h->head_dim, h->n_kv_heads, 1)},
 	    .q = work->q,
 	    .out = work->attn,
 	    .stride = hs_gpu_stride(h->n_heads * h->head_dim),

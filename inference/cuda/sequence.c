@@ -8,6 +8,7 @@
 struct hs_backend_sequence {
 	struct hs_backend_model *m;
 	uint32_t n_pages;
+	int rc;           /* what every call of it fails with: pages that it would have to write are another's, too */
 	float *logits;    /* (HS_LOGITS_MAX, vocab), taken with the first call: a sequence may only keep a prefix */
 	uint32_t pages[]; /* (n_pages) */
 };
@@ -56,12 +57,16 @@ void hs_gpu_sequence_own(struct hs_backend_sequence *s, uint64_t owner)
 
 void hs_gpu_sequence_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
 {
-	hs_ignore(hs_pages_wipe(s->m->pages, s->pages, from, to)); /* fails only where the device is lost: the next call tells */
+	if (s->rc == 0)
+		s->rc = hs_pages_part(s->m->pages, s->pages, from, to);
+	if (s->rc == 0)
+		s->rc = hs_pages_wipe(s->m->pages, s->pages, from, to);
 }
 
 void hs_gpu_sequence_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n)
 {
-	hs_ignore(hs_pages_copy(s->m->pages, s->pages, from->pages, n)); /* as above */
+	if (s->rc == 0)
+		s->rc = from->rc ? from->rc : hs_pages_copy(s->m->pages, s->pages, from->pages, n);
 }
 
 /* n tokens of s, the first at `position`, join the pass; its pages begin at first_page. */
@@ -96,7 +101,10 @@ static void put_pages(struct hs_gpu_pass *p, const struct hs_backend_step *steps
 {
 	for (uint32_t i = 0; i < n_steps; i++) {
 		const struct hs_backend_sequence *s = steps[i].s;
-		hs_assert(s->n_pages <= p->m->work.n_pages - p->n_pages); /* pages are distinct */
+		if (s->n_pages > p->m->work.n_pages - p->n_pages) { /* more than there are: many of them held together */
+			p->rc = -ENOMEM;
+			return;
+		}
 		memcpy(p->m->work.here.pages + p->n_pages, s->pages, s->n_pages * sizeof *s->pages);
 		first_pages[i] = p->n_pages;
 		p->n_pages += s->n_pages;
@@ -273,6 +281,8 @@ int hs_gpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yi
 		return -ENODEV;
 	for (uint32_t i = 0; i < n_steps; i++) {
 		struct hs_backend_sequence *s = steps[i].s;
+		if (s->rc < 0)
+			return s->rc;
 		if (!s->logits && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m), sizeof *s->logits)))
 			return -ENOMEM;
 	}

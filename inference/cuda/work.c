@@ -22,7 +22,7 @@ static uint64_t partial_floats(const struct hs_weights *w, uint32_t longest)
 {
 	const struct hs_hyper *h = &w->hyper;
 	const struct hs_gpu_attention a = {
-	    .cache = {.type = HS_GPU_CACHE_F16, .n_kv_heads = h->n_kv_heads, .head_dim = h->head_dim},
+	    .cache = {.type = hs_gpu_cache_of(w), .n_kv_heads = h->n_kv_heads, .head_dim = h->head_dim},
 	    .stride = hs_gpu_stride(h->n_heads * h->head_dim),
 	    .n_heads = h->n_heads,
 	    .n_views = HS_GPU_VIEWS_ALONE,

@@ -78,7 +78,7 @@ struct hs_weights {
 	struct hs_gguf_tensor *parts; /* of tensors that hold several */
 	size_t n_parts;
 	uint64_t n_params;
-	bool kv_q8; /* not the file's: sequences on the CPU keep keys and values in bytes; set before a backend opens it */
+	bool kv_q8; /* not the file's: sequences keep keys and values in bytes; set before a backend opens it */
 };
 
 /* -EINVAL, -ENOTSUP or -ENOMEM, with the tensor or field in err. */
@@ -95,7 +95,8 @@ static inline uint32_t hs_encoded_len(const struct hs_hyper *h)
 static inline uint32_t hs_kv_bytes(const struct hs_hyper *h, bool q8)
 {
 	uint32_t numbers = h->head_dim + (h->head_dim + 15) / 16 * 16; /* values are rounded up */
-	return h->n_layers * h->n_kv_heads * (q8 ? numbers + 2 * ((h->head_dim + 31) / 32) * (uint32_t)sizeof(float) : 2 * numbers);
+	return h->n_layers * h->n_kv_heads *
+	       (q8 ? numbers + 2 * ((h->head_dim + 31) / 32) * (uint32_t)sizeof(float) : 2 * numbers);
 }
 
 /* out (head_dim / 2): the angle a position turns each pair by, in radians. */

@@ -242,12 +242,41 @@ int hs_gpu_rotate(hs_gpu_stream stream, enum hs_gpu_rope kind, float *x, uint32_
 	return 0;
 }
 
-/* Keys (values: 1) of a head at a position. */
-static uint16_t *place_of(const struct hs_gpu_cache *c, uint32_t page, uint32_t values, uint32_t head, uint32_t position)
+/* Keys (values: 1) of a head of a page. */
+static uint8_t *head_of(const struct hs_gpu_cache *c, uint32_t page, uint32_t values, uint32_t head)
 {
-	uint32_t bytes = hs_gpu_page_head_bytes(c->type, c->head_dim), width = hs_gpu_round(c->head_dim, 32);
-	uint8_t *p = c->pool + page * c->page_bytes + c->layer_at + (size_t)(values * c->n_kv_heads + head) * bytes;
-	return (uint16_t *)(void *)p + position % HS_GPU_PAGE_POSITIONS * width;
+	uint32_t bytes = hs_gpu_page_head_bytes(c->type, c->head_dim);
+	return c->pool + page * c->page_bytes + c->layer_at + (size_t)(values * c->n_kv_heads + head) * bytes;
+}
+
+static void put(const struct hs_gpu_cache *c, uint8_t *head, uint32_t position, const float *x)
+{
+	uint32_t width = hs_gpu_round(c->head_dim, 32), at = position % HS_GPU_PAGE_POSITIONS;
+	uint16_t *halves = (uint16_t *)(void *)head;
+	for (uint32_t d = 0; d < c->head_dim && c->type == HS_GPU_CACHE_F16; d++)
+		halves[at * width + d] = hs_half_from_float(x[d]);
+	for (uint32_t d = 0; d < c->head_dim && c->type == HS_GPU_CACHE_Q8; d += 32) {
+		uint32_t end = c->head_dim - d < 32 ? c->head_dim : d + 32;
+		int8_t *q = (int8_t *)head + (size_t)(HS_GPU_PAGE_POSITIONS * width / 16 + at * width);
+		float top = 0;
+		for (uint32_t i = d; i < end; i++)
+			top = fmaxf(top, fabsf(x[i]));
+		uint16_t half = hs_half_from_float(top / 127);
+		float scale = hs_half_to_float(half);
+		halves[at * (width / 32) + d / 32] = half;
+		for (uint32_t i = d; i < end; i++)
+			q[i] = scale > 0 ? (int8_t)fminf(fmaxf(rintf(x[i] / scale), -127), 127) : 0;
+	}
+}
+
+static float value_at(const struct hs_gpu_cache *c, const uint8_t *head, uint32_t position, uint32_t d)
+{
+	uint32_t width = hs_gpu_round(c->head_dim, 32), at = position % HS_GPU_PAGE_POSITIONS;
+	const uint16_t *halves = (const uint16_t *)(const void *)head;
+	if (c->type == HS_GPU_CACHE_F16)
+		return hs_half_to_float(halves[at * width + d]);
+	const int8_t *q = (const int8_t *)head + (size_t)(HS_GPU_PAGE_POSITIONS * width / 16 + at * width);
+	return hs_half_to_float(halves[at * (width / 32) + d / 32]) * (float)q[d];
 }
 
 int hs_gpu_store(hs_gpu_stream stream, const struct hs_gpu_cache *c, const float *k, const float *v, uint32_t stride,
@@ -255,10 +284,9 @@ int hs_gpu_store(hs_gpu_stream stream, const struct hs_gpu_cache *c, const float
 {
 	for (uint32_t t = 0; t < tokens; t++) {
 		uint32_t page = pages[page_starts[t] + positions[t] / HS_GPU_PAGE_POSITIONS];
-		for (uint32_t i = 0; i < c->n_kv_heads * c->head_dim; i++) {
-			uint32_t h = i / c->head_dim, d = i % c->head_dim;
-			place_of(c, page, 0, h, positions[t])[d] = hs_half_from_float(k[(size_t)t * stride + i]);
-			place_of(c, page, 1, h, positions[t])[d] = hs_half_from_float(v[(size_t)t * stride + i]);
+		for (uint32_t h = 0; h < c->n_kv_heads; h++) {
+			put(c, head_of(c, page, 0, h), positions[t], k + (size_t)t * stride + (size_t)h * c->head_dim);
+			put(c, head_of(c, page, 1, h), positions[t], v + (size_t)t * stride + (size_t)h * c->head_dim);
 		}
 	}
 	return 0;
@@ -280,10 +308,10 @@ static void attend_one(const struct hs_gpu_attention *a, const struct hs_gpu_vie
 	float *out = a->out + (size_t)(v->token + t) * a->stride + head * c->head_dim;
 	double sink = a->sinks ? (double)a->sinks[head] : -INFINITY, most = sink, total = 0;
 	for (uint32_t i = 0; i < end; i++) {
-		const uint16_t *k = place_of(c, a->pages[v->first_page + i / HS_GPU_PAGE_POSITIONS], 0, kv, i);
+		const uint8_t *k = head_of(c, a->pages[v->first_page + i / HS_GPU_PAGE_POSITIONS], 0, kv);
 		double dot = 0;
 		for (uint32_t d = 0; d < c->head_dim; d++)
-			dot += (double)q[d] * (double)hs_half_to_float(k[d]);
+			dot += (double)q[d] * (double)value_at(c, k, i, d);
 		dot *= (double)a->scale;
 		scores[i] = !sees(a, at, i) ? -INFINITY : a->cap > 0 ? (double)a->cap * tanh(dot / (double)a->cap) : dot;
 		most = fmax(most, scores[i]);
@@ -294,8 +322,8 @@ static void attend_one(const struct hs_gpu_attention *a, const struct hs_gpu_vie
 	for (uint32_t d = 0; d < c->head_dim; d++) {
 		double sum = 0;
 		for (uint32_t i = 0; i < end; i++)
-			sum += scores[i] * (double)hs_half_to_float(
-					       place_of(c, a->pages[v->first_page + i / HS_GPU_PAGE_POSITIONS], 1, kv, i)[d]);
+			sum += scores[i] *
+			       (double)value_at(c, head_of(c, a->pages[v->first_page + i / HS_GPU_PAGE_POSITIONS], 1, kv), i, d);
 		out[d] = (float)(sum / total);
 	}
 }

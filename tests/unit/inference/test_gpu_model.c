@@ -79,6 +79,33 @@ static void test_families(void **state)
 	assert_int_equal(n_far, 0);
 }
 
+/*
+ * Keys and values as bytes: the CPU's have a float as a scale, the GPU's a half. They are about as far from each other as bytes
+ * are from halves, and no farther.
+ */
+static void test_bytes_of_keys_and_values(void **state)
+{
+	const struct hs_backend *gpu = hs_cuda_plugin()->backend;
+	for (size_t i = 0; i < HS_ARRAY_LEN(goldens); i++) {
+		static float halves[N_VALUES], bytes[N_VALUES], got[N_VALUES];
+		struct model m;
+		open_model(&m, &goldens[i], HS_F32);
+		if (m.w->hyper.pool == HS_POOL_NONE) {
+			run_plainly(&hs_backend_cpu, m.w, halves);
+			m.w->kv_q8 = true;
+			run_plainly(&hs_backend_cpu, m.w, bytes);
+			struct hs_backend_model *bm = open_gpu(m.w);
+			size_t n = run(gpu, bm, m.w, got);
+			gpu->close(bm);
+			print_message("%s: %.1e of the CPU's bytes, %.1e of its halves; these differ by %.1e\n", goldens[i].name,
+				      relative(bytes, got, n), relative(halves, got, n), relative(halves, bytes, n));
+			assert_true(relative(bytes, got, n) < 1.25 * relative(halves, bytes, n));
+			assert_true(relative(halves, got, n) > 0.5 * relative(halves, bytes, n)); /* they are bytes */
+		}
+		close_model(&m);
+	}
+}
+
 static void test_quantised_families(void **state)
 {
 	static const enum hs_tensor_type types[] = {HS_Q6_K, HS_Q8_0, HS_MXFP4};
@@ -246,6 +273,8 @@ static void count_calls(void *arg, uint64_t done, uint64_t total)
 	*calls += 1 + (done == total) * 1000;
 }
 
+static bool kv_q8; /* of what is loaded next */
+
 static struct hs_model *load_tiny(struct tiny t, const struct hs_gpu *gpu, unsigned *calls)
 {
 	HS_BUF_AUTO file = HS_BUF_INIT;
@@ -254,7 +283,7 @@ static struct hs_model *load_tiny(struct tiny t, const struct hs_gpu *gpu, unsig
 	struct hs_model *m = NULL;
 	struct hs_err err = HS_ERR_INIT;
 	const struct hs_model_options options = {
-	    .n_threads = 1, .gpu = gpu, .progress = calls ? count_calls : NULL, .arg = calls};
+	    .n_threads = 1, .kv_q8 = kv_q8, .gpu = gpu, .progress = calls ? count_calls : NULL, .arg = calls};
 	assert_int_equal(tiny_write(t, NULL, &file), 0);
 	assert_int_equal(hs_fd_write_all(fd, file.data, file.len), 0);
 	assert_int_equal(hs_model_load(path, &options, &m, &err), 0);
@@ -307,6 +336,40 @@ static void test_prefixes_and_owners(void **state)
 	hs_sequence_destroy(b);
 	assert_int_equal(hs_model_pages_of(m, 1) + hs_model_pages_of(m, 2), 0);
 	hs_model_destroy(m);
+}
+
+/* One owner's sequences hold whole pages together; each may forget and go on. */
+static void test_shared_prefixes(void **state)
+{
+	for (int q8 = 0; q8 < 2; q8++) {
+		struct hs_gpu gpu;
+		float want[37];
+		const float *logits;
+		gpu_of(&gpu);
+		kv_q8 = q8;
+		struct hs_model *m = load_tiny(TINY_F32, &gpu, NULL);
+		kv_q8 = false;
+		struct hs_sequence *a = begin(m, 1, N_SOME, &logits), *b = begin(m, 1, 0, NULL), *c = begin(m, 1, 0, NULL);
+		memcpy(want, logits, sizeof want);
+		hs_sequence_copy(b, a, 21);
+		hs_sequence_copy(c, b, 16);
+		assert_int_equal(hs_model_pages_of(m, 1), 3 * 7 - 2);
+		assert_int_equal(hs_sequence_forward(b, some_ids + 21, N_SOME - 21, NULL, NULL, &logits), 0);
+		assert_memory_equal(logits, want, sizeof want);
+		hs_sequence_truncate(b, 10);
+		assert_int_equal(hs_model_pages_of(m, 1), 3 * 7 - 1);
+		assert_int_equal(hs_sequence_forward(b, some_ids, 3, NULL, NULL, &logits), 0); /* something else */
+		hs_sequence_destroy(a);
+		assert_int_equal(hs_sequence_forward(c, some_ids + 16, N_SOME - 16, NULL, NULL, &logits), 0);
+		assert_memory_equal(logits, want, sizeof want);
+		hs_sequence_truncate(b, 10);
+		assert_int_equal(hs_sequence_forward(b, some_ids + 10, N_SOME - 10, NULL, NULL, &logits), 0);
+		assert_memory_equal(logits, want, sizeof want);
+		hs_sequence_destroy(b);
+		hs_sequence_destroy(c);
+		assert_int_equal(hs_model_pages_of(m, 1), 0);
+		hs_model_destroy(m);
+	}
 }
 
 /* --- what comes next is chosen there --- */
@@ -587,11 +650,13 @@ int main(void)
 #define ON_DEVICE(test) cmocka_unit_test_setup_teardown(test, fresh_device, no_graph_is_left)
 	const struct CMUnitTest tests[] = {
 	    ON_DEVICE(test_families),
+	    ON_DEVICE(test_bytes_of_keys_and_values),
 	    ON_DEVICE(test_quantised_families),
 	    ON_DEVICE(test_bits_do_not_depend_on_cuts_or_company),
 	    ON_DEVICE(test_texts_do_not_depend_on_company),
 	    ON_DEVICE(test_many_texts),
 	    ON_DEVICE(test_prefixes_and_owners),
+	    ON_DEVICE(test_shared_prefixes),
 	    ON_DEVICE(test_tokens_chosen_on_the_device),
 	    ON_DEVICE(test_graphs_change_nothing),
 	    ON_DEVICE(test_cancelled_in_the_middle),

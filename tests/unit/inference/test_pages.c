@@ -10,6 +10,7 @@
 #define N_HEADS 6u
 #define PAGE (HEAD_BYTES * N_HEADS)
 #define N_PAGES 70u
+#define Q8_HEAD (16u * (2 + 32)) /* the same as bytes: scales first */
 
 static struct hs_device *device;
 static struct hs_pages *pages;
@@ -18,7 +19,8 @@ static int open_pages(void **state)
 {
 	struct hs_err err = HS_ERR_INIT;
 	hs_host_device = (struct hs_host_device){.memory = 1u << 24, .calls_left = -1};
-	return hs_device_open(0, &device, &err) < 0 || hs_pages_create(device, HEAD_BYTES, N_HEADS, N_PAGES, &pages) < 0;
+	return hs_device_open(0, &device, &err) < 0 ||
+	       hs_pages_create(device, HS_GPU_CACHE_F16, 32, N_HEADS, N_PAGES, &pages) < 0;
 }
 
 static int close_pages(void **state)
@@ -106,13 +108,88 @@ static void test_copy_takes_no_more_than_it_may(void **state)
 	assert_int_equal(hs_pages_take(pages, 2, to), 0);
 	fill(from[0], 0x11);
 	fill(from[1], 0x22);
+	hs_pages_own(pages, to, 2, 5); /* not whose they were */
 	assert_int_equal(hs_pages_copy(pages, to, from, 21), 0);
+	assert_true(to[0] != from[0]);
 	assert_memory_equal(page_at(to[0]), page_at(from[0]), PAGE);
 	for (uint32_t h = 0; h < N_HEADS; h++) {
 		const uint8_t *head = page_at(to[1]) + h * HEAD_BYTES;
 		assert_memory_equal(head, page_at(from[1]) + h * HEAD_BYTES, 5 * 64);
 		assert_true(is_zero(head + 5 * 64, 11 * 64));
 	}
+}
+
+/* Whole pages are held together by sequences of one owner, until the last of them gives them back. */
+static void test_one_owner_shares(void **state)
+{
+	uint32_t a[3], b[3], c[3], rest[N_PAGES];
+	assert_int_equal(hs_pages_take(pages, 3, a), 0);
+	assert_int_equal(hs_pages_take(pages, 3, b), 0);
+	hs_pages_own(pages, a, 3, 7);
+	hs_pages_own(pages, b, 3, 7);
+	for (uint32_t i = 0; i < 3; i++)
+		fill(a[i], (uint8_t)(0x11 * (i + 1)));
+	assert_int_equal(hs_pages_copy(pages, b, a, 40), 0);
+	assert_true(b[0] == a[0] && b[1] == a[1] && b[2] != a[2]);
+	assert_memory_equal(page_at(b[2]), page_at(a[2]), 8 * 64);
+	assert_int_equal(hs_pages_of(pages, 7), 4);
+	assert_int_equal(hs_pages_used(pages), 4);
+
+	/* b forgets what lies behind 20: a's page stays as it is */
+	assert_int_equal(hs_pages_part(pages, b, 20, 40), 0);
+	assert_int_equal(hs_pages_wipe(pages, b, 20, 40), 0);
+	assert_true(b[0] == a[0] && b[1] != a[1]);
+	for (uint32_t h = 0; h < N_HEADS; h++) {
+		assert_memory_equal(page_at(b[1]) + h * HEAD_BYTES, page_at(a[1]) + h * HEAD_BYTES, 4 * 64);
+		assert_true(is_zero(page_at(b[1]) + h * HEAD_BYTES + 4 * 64, 12 * 64));
+		assert_int_equal(page_at(a[1])[h * HEAD_BYTES + 16 * 64 - 1], 0x22);
+	}
+	assert_int_equal(hs_pages_of(pages, 7), 5);
+
+	hs_pages_give(pages, a, 3);
+	assert_int_equal(page_at(b[0])[0], 0x11); /* b still holds it */
+	assert_int_equal(hs_pages_of(pages, 7), 3);
+	assert_int_equal(hs_pages_take(pages, N_PAGES - 3, rest), 0);
+	for (uint32_t i = 0; i < N_PAGES - 3; i++)
+		assert_true(rest[i] != b[0] && is_zero(page_at(rest[i]), PAGE));
+	/* no page is left to part with */
+	hs_pages_give(pages, rest, 3);
+	assert_int_equal(hs_pages_take(pages, 3, c), 0);
+	hs_pages_own(pages, c, 3, 7);
+	assert_int_equal(hs_pages_copy(pages, c, b, 16), 0);
+	assert_int_equal(hs_pages_take(pages, 1, rest), 0);
+	assert_int_equal(hs_pages_part(pages, c, 3, 16), -ENOMEM);
+	assert_int_equal(page_at(b[0])[0], 0x11);
+	hs_pages_give(pages, b, 3);
+	assert_int_equal(page_at(c[0])[0], 0x11);
+	hs_pages_give(pages, c, 3);
+	assert_int_equal(hs_pages_of(pages, 7), 0);
+	assert_int_equal(hs_pages_take(pages, 5, rest), 0);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_true(is_zero(page_at(rest[i]), PAGE));
+}
+
+/* Of pages of bytes a position is its scales and its bytes. */
+static void test_pages_of_bytes(void **state)
+{
+	struct hs_pages *q8 = NULL;
+	uint32_t from[2], to[2];
+	assert_int_equal(hs_pages_create(device, HS_GPU_CACHE_Q8, 32, N_HEADS, 8, &q8), 0);
+	assert_int_equal(hs_pages_bytes(q8), N_HEADS * Q8_HEAD);
+	assert_int_equal(hs_pages_take(q8, 2, from), 0);
+	assert_int_equal(hs_pages_take(q8, 2, to), 0);
+	hs_pages_own(q8, to, 2, 5);
+	memset(hs_pages_pool(q8) + from[0] * hs_pages_bytes(q8), 0x33, 2 * N_HEADS * Q8_HEAD);
+	assert_int_equal(hs_pages_copy(q8, to, from, 21), 0);
+	assert_int_equal(hs_pages_wipe(q8, from, 21, 32), 0);
+	for (uint32_t h = 0; h < N_HEADS; h++)
+		for (int which = 0; which < 2; which++) {
+			const uint8_t *head = hs_pages_pool(q8) + (which ? to : from)[1] * hs_pages_bytes(q8) + h * Q8_HEAD;
+			for (uint32_t at = 0; at < 16; at++)
+				assert_true(head[2 * at] == (at < 5 ? 0x33 : 0) && head[2 * at + 1] == head[2 * at] &&
+					    head[32 + 32 * at] == head[2 * at] && head[32 + 32 * at + 31] == head[2 * at]);
+		}
+	hs_pages_destroy(q8);
 }
 
 /* A page that could not be wiped is nobody's any more. */
@@ -130,7 +207,7 @@ static void test_lost_device(void **state)
 static void test_no_memory(void **state)
 {
 	struct hs_pages *more = NULL;
-	assert_int_equal(hs_pages_create(device, HEAD_BYTES, N_HEADS, 100000, &more), -ENOMEM);
+	assert_int_equal(hs_pages_create(device, HS_GPU_CACHE_F16, 32, N_HEADS, 100000, &more), -ENOMEM);
 	assert_null(more);
 }
 
@@ -141,6 +218,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_all_or_none, open_pages, close_pages),
 	    cmocka_unit_test_setup_teardown(test_wipe_reaches_its_positions_only, open_pages, close_pages),
 	    cmocka_unit_test_setup_teardown(test_copy_takes_no_more_than_it_may, open_pages, close_pages),
+	    cmocka_unit_test_setup_teardown(test_one_owner_shares, open_pages, close_pages),
+	    cmocka_unit_test_setup_teardown(test_pages_of_bytes, open_pages, close_pages),
 	    cmocka_unit_test_setup_teardown(test_lost_device, open_pages, close_pages),
 	    cmocka_unit_test_setup_teardown(test_no_memory, open_pages, close_pages),
 	};
