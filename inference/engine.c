@@ -300,6 +300,7 @@ void hs_model_device(struct hs_model *m, struct hs_model_device *ret)
 	pthread_mutex_unlock(&m->lock);
 	ret->weight_bytes = u.weight_bytes;
 	ret->memory_bytes = u.weight_bytes + u.work_bytes + u.page_bytes * u.n_pages;
+	ret->page_bytes = u.page_bytes;
 	ret->n_pages = u.n_pages;
 	ret->n_pages_used = u.n_used;
 	ret->page_tokens = u.page_tokens;

@@ -36,6 +36,7 @@ struct hs_model_device {
 	bool gpu;          /* then: */
 	uint64_t weight_bytes;
 	uint64_t memory_bytes;                       /* weights, work, pages */
+	uint64_t page_bytes;                         /* of one of: */
 	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values */
 };
 

@@ -222,6 +222,7 @@ static const struct {
 	{"hisho_gpu_embedder_bytes", "gauge", "Memory of the GPU that the embedding model takes.", "embedder", "gpu_bytes"},
 	{"hisho_gpu_pages", "gauge", "Pages of keys and values on the GPU.", "generator", "pages"},
 	{"hisho_gpu_pages_used", "gauge", "Those that answers and kept prefixes hold.", "generator", "pages_used"},
+	{"hisho_gpu_page_bytes", "gauge", "Memory of one of them.", "generator", "page_bytes"},
 };
 
 static json_int_t number(const struct proc *p, const char *key)

@@ -222,9 +222,13 @@ int hs_gpu_sample(hs_gpu_stream stream, const struct hs_gpu_sampling *s);
 int hs_gpu_pool(hs_gpu_stream stream, enum hs_gpu_pooling kind, const float *x, uint32_t stride, const uint32_t *starts,
 		uint32_t texts, uint32_t n, int unit, float *out, uint32_t out_stride);
 
-/* scores (queries, vectors) = q.v of bytes (queries, dim) and (vectors, dim); dim a multiple of 32, at most 4096. */
-int hs_gpu_scan(hs_gpu_stream stream, const int8_t *vectors, uint64_t n_vectors, const int8_t *queries, uint32_t n_queries,
-		uint32_t dim, int32_t *scores);
+/*
+ * Products of 16-bit numbers (bfloat16) or of bytes on registers alone, as fast as they go; out (blocks, HS_GPU_RATE_THREADS):
+ * what ones times ones sum up to. rounds: at most 65536. How many multiplications and additions that is.
+ */
+#define HS_GPU_RATE_THREADS 256u
+int hs_gpu_rate(hs_gpu_stream stream, int bytes, uint32_t blocks, uint32_t rounds, uint32_t *out);
+uint64_t hs_gpu_rate_operations(int bytes, uint32_t blocks, uint32_t rounds);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,9 @@
 
 #define COPY_BYTES (128u << 20)
 #define COPIES 20
+#define RATE_BLOCKS 8192u
+#define RATE_ROUNDS 1024u
+#define RATE_LAUNCHES 20
 
 static void usage(struct hs_backend_model *m, struct hs_cuda_usage *ret)
 {
@@ -22,7 +25,7 @@ static uint32_t pages_of(struct hs_backend_model *m, uint64_t owner)
 	return hs_pages_of(m->pages, owner);
 }
 
-static int copy_rate(struct hs_device *d, void *memory, double *ret)
+static int copy_rate(struct hs_device *d, void *memory, bool bytes, double *ret)
 {
 	int rc = hs_device_wait(d);
 	uint64_t begin = hs_monotonic_us();
@@ -34,23 +37,48 @@ static int copy_rate(struct hs_device *d, void *memory, double *ret)
 	return rc;
 }
 
-static int bandwidth(unsigned device, double *ret)
+static int products_rate(struct hs_device *d, void *memory, bool bytes, double *ret)
+{
+	int rc = hs_device_wait(d);
+	uint64_t begin = hs_monotonic_us();
+	for (int i = 0; i < RATE_LAUNCHES && rc == 0; i++)
+		rc = hs_device_launched(d, hs_gpu_rate(hs_device_stream(d), bytes, RATE_BLOCKS, RATE_ROUNDS, memory));
+	if (rc == 0)
+		rc = hs_device_wait(d);
+	*ret = (double)RATE_LAUNCHES * (double)hs_gpu_rate_operations(bytes, RATE_BLOCKS, RATE_ROUNDS) * 1e6 /
+	       (double)HS_MAX(hs_monotonic_us() - begin, (uint64_t)1);
+	return rc;
+}
+
+/* One of these rates, on a device that is opened for it. */
+static int measure(unsigned device, int (*rate)(struct hs_device *d, void *memory, bool bytes, double *ret), bool bytes,
+		   double *ret)
 {
 	struct hs_device *d = NULL;
 	struct hs_err err = HS_ERR_INIT;
 	void *memory = NULL;
-	double rate = 0;
+	double is = 0;
 	int rc = hs_device_open(device, &d, &err);
 	if (rc < 0)
 		return rc;
 	rc = hs_device_alloc(d, 2ull * COPY_BYTES, &memory);
 	for (int round = 0; round < 2 && rc == 0; round++) /* the first is warm-up */
-		rc = copy_rate(d, memory, &rate);
+		rc = rate(d, memory, bytes, &is);
 	hs_device_free(d, memory, 2ull * COPY_BYTES);
 	hs_device_close(d);
 	if (rc == 0)
-		*ret = rate;
+		*ret = is;
 	return rc;
+}
+
+static int bandwidth(unsigned device, double *ret)
+{
+	return measure(device, copy_rate, false, ret);
+}
+
+static int products(unsigned device, bool bytes, double *ret)
+{
+	return measure(device, products_rate, bytes, ret);
 }
 
 static const struct hs_backend backend = {
@@ -79,6 +107,7 @@ const struct hs_cuda_plugin *hs_cuda_plugin(void)
 	    .usage = usage,
 	    .pages_of = pages_of,
 	    .bandwidth = bandwidth,
+	    .products = products,
 	    .backend = &backend,
 	};
 	p.sizes = HS_CUDA_SIZES;

@@ -67,6 +67,8 @@ struct hs_cuda_plugin {
 	uint32_t (*pages_of)(struct hs_backend_model *m, uint64_t owner);     /* from any thread */
 	/* Bytes a second, read and written, of a large copy within the device's memory: what the bench calls its limit. */
 	int (*bandwidth)(unsigned device, double *ret);
+	/* Operations a second of products on registers, of bfloat16 or of bytes: the other limit. */
+	int (*products)(unsigned device, bool bytes, double *ret);
 	/* Its functions return -ENODEV once the device is lost, for good. */
 	const struct hs_backend *backend;
 };

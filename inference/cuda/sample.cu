@@ -207,8 +207,9 @@ static __global__ __launch_bounds__(THREADS) void sample(struct hs_gpu_sampling 
 		if (threadIdx.x == 0)
 			id = id_of(keys[pick(weights, *count, wish->top_p, wish->state)]);
 	}
+	bool is = all.best && id < s.n_vocab;
 	if (threadIdx.x == 0)
-		s.chosen[row] = {all.best ? (int32_t)id : -1, logits[id] - all.top - (float)log(all.sum)};
+		s.chosen[row] = {is ? (int32_t)id : -1, is ? logits[id] - all.top - (float)log(all.sum) : NAN};
 }
 
 int hs_gpu_sample(hs_gpu_stream stream, const struct hs_gpu_sampling *s)

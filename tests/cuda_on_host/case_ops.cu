@@ -34,9 +34,10 @@ static __global__ __launch_bounds__(32) void run(int op, const uint32_t *in, uin
 		break;
 	case MATRIX:
 	case MATRIX_T:
-		for (unsigned i = 0; i < 4; i++)
-			shared[lane * 4 + i] = a[i];
-		SYNC();
+		for (unsigned i = 0; i < 4; i++) /* another lane's row */
+			shared[(31 - lane) * 4 + i] = in[(31 - lane) * WORDS + i];
+		if (!PLANTED(8))
+			SYNC();
 		if (op == MATRIX)
 			LOAD_MATRIX(d, shared + lane * 4);
 		else
@@ -288,8 +289,26 @@ static const char *grid_barrier(void)
 	return device_result(at, values.size()) == values ? nullptr : "a block read what another had not written";
 }
 
-const std::vector<struct device_case> cases_of_ops = {{"products", products},
-						      {"matrices", matrices},
-						      {"words", words},
-						      {"conversions", conversions},
-						      {"grid barrier", grid_barrier}};
+/* Ones times ones: each round adds the length of a row to each of 32 sums of a thread. */
+static const char *rates(void)
+{
+	const uint32_t blocks = 3, n = blocks * HS_GPU_RATE_THREADS, rounds = 5;
+	for (int bytes = 0; bytes < 2; bytes++) {
+		uint32_t *out = device_room<uint32_t>(n);
+		if (hs_gpu_rate(nullptr, bytes, blocks, rounds, out))
+			return "the launch was refused";
+		uint64_t sum = 0;
+		for (uint32_t x : device_result(out, n)) {
+			if (x != 32 * rounds * (bytes ? 32 : 16))
+				return wrong("a sum is %u", x);
+			sum += x;
+		}
+		if (2 * sum != hs_gpu_rate_operations(bytes, blocks, rounds))
+			return wrong("%llu operations", (unsigned long long)sum);
+	}
+	return nullptr;
+}
+
+const std::vector<struct device_case> cases_of_ops = {
+    {"products", products},       {"matrices", matrices},         {"words", words},
+    {"conversions", conversions}, {"grid barrier", grid_barrier}, {"rates", rates}};

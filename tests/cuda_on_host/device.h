@@ -45,7 +45,7 @@ struct device_case {
 	case_fn run;
 };
 extern const std::vector<struct device_case> cases_of_ops, cases_of_rows, cases_of_multiply, cases_of_experts, cases_of_attend,
-    cases_of_sample, cases_of_scan;
+    cases_of_sample;
 
 /* Run a case in every mode; what it takes back must be the same bytes in each. */
 const char *sweep(case_fn run, unsigned orders);

@@ -18,7 +18,7 @@ static const struct {
     {"keys read before their copy is waited for", &cases_of_attend, 0},
     {"keys read before other threads' copies are waited for", &cases_of_attend, 0},
     {"keys written over while they are read", &cases_of_attend, 1},
-    {"a matrix loaded before the warp wrote it", &cases_of_scan, 0},
+    {"a matrix loaded before the warp wrote it", &cases_of_ops, 1},
     {"a write past the end of shared memory", &cases_of_attend, 0},
     {"counts that nobody set to zero", &cases_of_sample, 0},
     {"a barrier that some threads never reach", &cases_of_rows, 7},

@@ -8,8 +8,7 @@ static const struct {
 	const char *name;
 	const std::vector<struct device_case> *cases;
 } families[] = {{"ops", &cases_of_ops},         {"rows", &cases_of_rows},     {"multiply", &cases_of_multiply},
-		{"experts", &cases_of_experts}, {"attend", &cases_of_attend}, {"sample", &cases_of_sample},
-		{"scan", &cases_of_scan}};
+		{"experts", &cases_of_experts}, {"attend", &cases_of_attend}, {"sample", &cases_of_sample}};
 
 static int result(unsigned number, const char *name, const char *failure)
 {

@@ -395,3 +395,13 @@ int hs_gpu_sample(hs_gpu_stream stream, const struct hs_gpu_sampling *s)
 	}
 	return 0;
 }
+
+int hs_gpu_rate(hs_gpu_stream stream, int bytes, uint32_t blocks, uint32_t rounds, uint32_t *out)
+{
+	return -ENOSYS; /* only the bench asks */
+}
+
+uint64_t hs_gpu_rate_operations(int bytes, uint32_t blocks, uint32_t rounds)
+{
+	return 0;
+}
