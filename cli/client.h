@@ -47,7 +47,7 @@ int hs_call_bytes(const struct hs_cli *cli, const char *method, const char *path
  * over; at most HS_POSTS_MAX may be on their way. Each is tried for patience_s; while some wait for their next try, on_busy is
  * told now and then how many.
  */
-#define HS_POSTS_MAX 4 /* half of what a tenant takes at one time */
+#define HS_POSTS_MAX 16 /* half of what a tenant takes at one time */
 
 struct hs_posts;
 int hs_posts_create(const struct hs_cli *cli, uint32_t patience_s, void (*on_busy)(void *ctx, size_t n), void *ctx,

@@ -42,6 +42,7 @@ struct hs_store {
 	struct hs_stage *stage; /* or NULL */
 
 	uint64_t commit_seq;
+	bool synced; /* how the connection commits */
 	int64_t generation;
 	int64_t model;                        /* vector_models.id; 0: none */
 	uint8_t model_hash[HS_STORE_HASH_LEN];

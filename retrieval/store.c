@@ -41,6 +41,7 @@ int hs_store_open(const struct hs_store_options *o, struct hs_store **ret, struc
 	if (s->options.memory_max == 0)
 		s->options.memory_max = HS_STORE_MEMORY_DEFAULT;
 	s->analyzer = o->analyzer;
+	s->synced = true; /* as connections are opened */
 	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail with default attributes */
 	rc = hs_tagger_create(s->analyzer, &s->tagger);
 	if (rc == 0)
@@ -103,12 +104,24 @@ int hs_store_check_open(struct hs_store *s, struct hs_err *err)
 	return 0;
 }
 
-int hs_store_begin(struct hs_store *s, struct hs_err *err)
+static int set_synced(struct hs_store *s, bool synced, struct hs_err *err)
+{
+	int rc = s->synced == synced ? 0 : hs_sql_exec(s->db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", err);
+
+	if (rc == 0)
+		s->synced = synced;
+	return rc;
+}
+
+static int begin(struct hs_store *s, bool synced, struct hs_err *err)
 {
 	int rc;
 
 	if (s->open)
 		return hs_fail(err, EINVAL, "store.transaction", HS_N_("End the open transaction first."), "store");
+	rc = set_synced(s, synced, err);
+	if (rc < 0)
+		return rc;
 	s->work = hs_index_clone(s->live);
 	s->builder = hs_postings_builder_create();
 	rc = s->work && s->builder ? hs_sql_exec(s->db, "BEGIN IMMEDIATE", err) : -ENOMEM;
@@ -128,6 +141,16 @@ int hs_store_begin(struct hs_store *s, struct hs_err *err)
 	return 0;
 }
 
+int hs_store_begin(struct hs_store *s, struct hs_err *err)
+{
+	return begin(s, true, err);
+}
+
+int hs_store_begin_unsynced(struct hs_store *s, struct hs_err *err)
+{
+	return begin(s, false, err);
+}
+
 static void end(struct hs_store *s)
 {
 	hs_postings_builder_destroy(s->builder);
@@ -135,6 +158,7 @@ static void end(struct hs_store *s)
 	hs_index_unref(s->work);
 	s->work = NULL;
 	s->open = false;
+	hs_ignore(set_synced(s, true, NULL)); /* where it fails, the next transaction does not begin */
 }
 
 void hs_store_rollback(struct hs_store *s)
@@ -179,7 +203,7 @@ int hs_store_commit(struct hs_store *s, struct hs_err *err)
 		rc = hs_fail(err, ENOMEM, "index.memory",
 			     HS_N_("The index would outgrow the memory that this tenant may take: raise the limit or delete documents."),
 			     "%llu MiB", (unsigned long long)(s->options.memory_max >> 20));
-	if (rc == 0)
+	if (rc == 0 && s->synced)
 		rc = write_commit_row(s, err);
 	if (rc == 0)
 		rc = hs_sql_exec(s->db, "COMMIT", err);
@@ -191,7 +215,7 @@ int hs_store_commit(struct hs_store *s, struct hs_err *err)
 	old = s->live;
 	s->live = s->work;
 	s->dirty = s->work_dirty;
-	s->commit_seq++;
+	s->commit_seq += s->synced;
 	(void)pthread_mutex_unlock(&s->lock);
 	s->work = NULL;
 	hs_index_unref(old);

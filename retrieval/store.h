@@ -61,10 +61,15 @@ void hs_store_close(struct hs_store *s); /* after its readers; takes NULL */
 sqlite3 *hs_store_db(struct hs_store *s);
 
 int hs_store_begin(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
+/*
+ * For what may be forgotten: its commit outlives the process; a power cut may undo it until the next commit of the other kind.
+ * hs_store_commit_seq does not count it: what the audit log says of the database must not be ahead of it.
+ */
+int hs_store_begin_unsynced(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK;
 int hs_store_commit(struct hs_store *s, struct hs_err *err) HS_MUST_CHECK; /* rolls back where it fails */
 void hs_store_rollback(struct hs_store *s);                               /* nothing where no transaction is open */
 
-/* Rises with every commit; the audit log copies it. */
+/* Rises with every commit that is synced; the audit log copies it. */
 uint64_t hs_store_commit_seq(struct hs_store *s);
 
 /*

@@ -32,8 +32,8 @@
  * Lanes: documents on their way at one time. While one is extracted and the words of another are made, the writer indexes a third;
  * those that wait for the writer together share a transaction. Where one of these fails, each has a transaction of its own.
  */
-#define LANES 8
-#define BESIDE_MAX (1u << 20)  /* bytes of a submission that goes beside others; a larger one goes alone */
+#define LANES 16
+#define BESIDE_MAX (512u << 10)  /* bytes of a submission that goes beside others; a larger one goes alone */
 #define WORDS_TEXT_MAX (1u << 20) /* bytes of a text whose words are made before the writer's turn: they take memory */
 
 #define LONG (2 * HS_STAGE_STEP) /* passages; a document of more is indexed by steps, and whoever else writes comes in between */
@@ -309,7 +309,7 @@ static void run_begin(struct hs_job *job, void *context)
 	struct hs_store *s = i->tenant->store;
 	struct hs_buf details[LANES] = {0};
 	count_open(i);
-	i->rc = hs_store_begin(s, &i->err);
+	i->rc = hs_store_begin_unsynced(s, &i->err); /* a power cut leaves them as they were, waiting */
 	if (i->rc == 0) {
 		i->rc = free_stranded(i);
 		if (i->rc == 0)

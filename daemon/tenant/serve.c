@@ -9,8 +9,8 @@ struct serving {
 	struct hs_exchange *x;
 	struct hs_responder *responder;
 	struct hs_tenant *tenant;
-	size_t body_max, counted; /* counted: bytes that stand in the tenant's sum */
-	bool upload;              /* counted as one, not by its bytes */
+	size_t body_max, counted; /* counted: bytes that stand in the tenant's sum, of uploads or of other bodies */
+	bool upload;              /* its bytes are counted before they come */
 	bool entering; /* inside request(): it tells the transport by its return value whether the state lives */
 	bool over;
 };
@@ -42,7 +42,7 @@ static void release(void *ctx)
 {
 	struct serving *s = ctx;
 	s->over = true;
-	s->tenant->body_bytes -= s->counted;
+	*(s->upload ? &s->tenant->upload_bytes : &s->tenant->body_bytes) -= s->counted;
 	s->tenant->uploads -= s->upload;
 	if (!s->entering)
 		free(s);
@@ -97,19 +97,22 @@ static bool must_name_itself(const struct hs_exchange *x)
 	return !x->has_credential && x->route->gate != HS_GATE_OPEN && !(x->local && x->route->gate == HS_GATE_LOCAL);
 }
 
-static void await_body(struct serving *s)
+/* length: of the body, as promised, or the most that it may be. */
+static void await_body(struct serving *s, size_t length)
 {
 	struct hs_exchange *x = s->x;
 	if (must_name_itself(x)) {
 		hs_exchange_answer(x, hs_fail(&x->err, EACCES, "auth.missing",
 					      HS_N_("Sign in, or send a token as Authorization: Bearer."), "%s", x->path));
 	} else if (s->body_max > HS_EXCHANGE_BODY_MAX) {
-		if (s->tenant->uploads >= HS_TENANT_UPLOADS_MAX) {
+		if (s->tenant->uploads >= HS_TENANT_UPLOADS_MAX || length > HS_TENANT_UPLOAD_BYTES_MAX - s->tenant->upload_bytes) {
 			refuse_as_busy(x);
 			return;
 		}
 		s->tenant->uploads++;
+		s->tenant->upload_bytes += length;
 		s->upload = true;
+		s->counted = length;
 	}
 }
 
@@ -144,7 +147,7 @@ static void *request(void *ctx, const struct hs_request *q, struct hs_responder 
 		} else if (!q->head.has_body) {
 			hs_exchange_dispatch(x);
 		} else {
-			await_body(s);
+			await_body(s, (size_t)HS_MIN(q->head.content_length, (uint64_t)s->body_max));
 		}
 	}
 	s->entering = false;

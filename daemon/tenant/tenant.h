@@ -35,7 +35,8 @@
 #define HS_TENANT_QUEUE_MAX 256 /* jobs that wait for a reader, the writer, the recorder; beyond it requests are refused as busy */
 #define HS_TENANT_CHATS_MAX 64 /* answers being made at one time, of all people; beyond it 429 */
 #define HS_TENANT_CHATS_PER_USER_MAX 32
-#define HS_TENANT_UPLOADS_MAX 8 /* submissions whose bodies are in memory; beyond it 429 */
+#define HS_TENANT_UPLOADS_MAX 32 /* submissions on their way at one time; beyond it 429 */
+#define HS_TENANT_UPLOAD_BYTES_MAX (512u * 1024u * 1024u) /* of their bodies, which are in memory; beyond it 429 */
 #define HS_TENANT_BODY_BYTES_MAX (64u * 1024u * 1024u) /* of all other bodies in memory; beyond it 429 */
 
 #define HS_TENANT_FREE_FLOOR (64u * 1024u * 1024u) /* bytes free on the disk; below it nothing is taken in or indexed */
@@ -109,6 +110,7 @@ struct hs_tenant {
 	/* what requests hold; loop thread only */
 	struct hs_exchange *chats[HS_TENANT_CHATS_MAX];
 	unsigned uploads, reranks;
+	size_t upload_bytes; /* promised by those on their way */
 	size_t body_bytes;
 	struct hs_denials denials;
 	struct hs_tenant_counts counts;

@@ -11,7 +11,8 @@ import time
 
 from appliance import BUILD, Appliance, CommandFailed, check, wait_for
 
-UPLOADS_MAX = 8  # HS_TENANT_UPLOADS_MAX
+UPLOADS_MAX = 32  # HS_TENANT_UPLOADS_MAX
+LARGE = 66 << 20  # HS_SUBMISSION_MAX; HS_TENANT_UPLOAD_BYTES_MAX has room for seven
 POLICY = """version: 1
 collections: [c]
 users: [{name: tanaka}]
@@ -21,13 +22,30 @@ rules:
 WHERE = ("--collection", "c", "--level", "社外秘")
 
 
-def begin_submission(a, token):
+def begin_submission(a, token, length=1000):
     c = a.connection()
     c.putrequest("POST", "/v1/documents")
-    for name, value in (("Authorization", f"Bearer {token}"), ("Content-Type", "application/octet-stream"), ("Content-Length", "1000")):
+    for name, value in (("Authorization", f"Bearer {token}"), ("Content-Type", "application/octet-stream"), ("Content-Length", str(length))):
         c.putheader(name, value)
     c.endheaders(b"begun")
     return c
+
+
+def answer_of(c):
+    """Its status, where it answers before the body has come; else None."""
+    c.sock.settimeout(0.5)
+    try:
+        return c.getresponse().status
+    except TimeoutError:
+        return None
+
+
+def takes_a_large_one(a, token):
+    c = begin_submission(a, token, LARGE)
+    try:
+        return answer_of(c) is None
+    finally:
+        c.close()
 
 
 def on_terminal(command):
@@ -56,6 +74,15 @@ with Appliance() as a:
     for i in range(6):
         (folder / f"{i}.txt").write_text(f"第{i}号の日当は{i}千円とする。\n")
     (folder / "large.txt").write_text("控えは五年間保存する。\n" * 100000)
+
+    # What is promised counts, though nothing of it came: the eighth large one is refused, a small one is not (it is no submission).
+    large = [begin_submission(a, token, LARGE) for _ in range(8)]
+    answers = [answer_of(c) for c in large]
+    check(answers == [None] * 7 + [429], answers)
+    check(a.request("POST", "/v1/documents", token, b"x" * 10)[0] == 400, "a small one beside large ones")
+    for c in large:
+        c.close()
+    wait_for("their room to be free", lambda: takes_a_large_one(a, token))
 
     held = [begin_submission(a, token) for _ in range(UPLOADS_MAX)]
     wait_for("all places to be taken", lambda: a.request("POST", "/v1/documents", token, b"x" * 10)[0] == 429)

@@ -74,6 +74,31 @@ static void test_words_made_ahead_are_those_made_in_time(void **state)
 	assert_int_equal(number(f, "SELECT count(DISTINCT length(data)) FROM segments WHERE level = 0"), 1);
 }
 
+/* What may be forgotten stands after the process ends, and the audit log, which copies the sequence, is not ahead of the disk. */
+static void test_an_unsynced_commit_does_not_count(void **state)
+{
+	struct fixture *f = *state;
+	SKIP_WITHOUT_DICTIONARY(f);
+	uint64_t before = hs_store_commit_seq(f->store);
+	must(hs_store_begin_unsynced(f->store, err));
+	assert_int_equal(number(f, "PRAGMA synchronous"), 1);
+	sql(f, "INSERT INTO meta VALUES('test', 7)");
+	must(hs_store_commit(f->store, err));
+	assert_int_equal(number(f, "PRAGMA synchronous"), 2);
+	assert_int_equal(hs_store_commit_seq(f->store), before);
+	must(hs_store_begin_unsynced(f->store, err));
+	assert_int_equal(hs_store_begin(f->store, NULL), -EINVAL);
+	hs_store_rollback(f->store);
+	assert_int_equal(number(f, "PRAGMA synchronous"), 2);
+	fixture_reopen(f);
+	assert_int_equal(number(f, "SELECT value FROM meta WHERE key = 'test'"), 7);
+	assert_int_equal(hs_store_commit_seq(f->store), before);
+	must(hs_store_begin(f->store, err));
+	sql(f, "UPDATE meta SET value = 8 WHERE key = 'test'");
+	must(hs_store_commit(f->store, err));
+	assert_int_equal(hs_store_commit_seq(f->store), before + 1);
+}
+
 static void test_a_new_version_replaces_and_the_old_one_stays_readable(void **state)
 {
 	struct fixture *f = *state;
@@ -697,6 +722,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 		T(test_a_document_is_found_when_its_transaction_commits), T(test_words_made_ahead_are_those_made_in_time),
+		T(test_an_unsynced_commit_does_not_count),
 		T(test_a_new_version_replaces_and_the_old_one_stays_readable),
 		T(test_deletion_holds_at_once_and_a_purge_leaves_no_word),
 		T(test_replaced_versions_go_when_their_time_is_over),
