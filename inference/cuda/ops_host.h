@@ -204,8 +204,7 @@ template <int pending> static void op_copy_wait(void)
 static inline uint32_t op_atomic_add(uint32_t *p, uint32_t value)
 {
 	hs_host_preempt();
-	uint32_t before = *p;
-	*p = before + value;
+	uint32_t before = __atomic_fetch_add(p, value, __ATOMIC_RELAXED); /* orders nothing else */
 	hs_host_preempt();
 	return before;
 }
@@ -213,11 +212,12 @@ static inline uint32_t op_atomic_add(uint32_t *p, uint32_t value)
 static inline void op_fence(void)
 {
 	hs_host_preempt();
+	hs_host_fence();
 }
 
 static inline uint32_t op_load_now(const uint32_t *p)
 {
-	return *p;
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
 static inline float op_half_to_float(uint16_t h)

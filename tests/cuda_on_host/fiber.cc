@@ -36,13 +36,54 @@ static void after_switch(struct fiber *f)
 }
 
 /* What ran here before may have been left in the middle. */
-static void fresh_stack(char *stack)
+static void fresh_stack(struct fiber *f, char *stack)
 {
 	__asan_unpoison_memory_region(stack, FIBER_STACK);
+	f->shadow = nullptr;
+}
+#elif defined(UNDER_TSAN)
+#include <sanitizer/tsan_interface.h>
+#include <sys/mman.h>
+
+/* A switch orders nothing: only what a kernel may count on does. */
+static void before_switch(struct fiber *from, struct fiber *to)
+{
+	if (!from->shadow)
+		from->shadow = __tsan_get_current_fiber(); /* the process's own */
+	__tsan_switch_to_fiber(to->shadow, __tsan_switch_to_fiber_no_sync);
+}
+
+static void after_switch(struct fiber *)
+{
+}
+
+static void fresh_stack(struct fiber *f, char *stack)
+{
+	if (f->shadow)
+		__tsan_destroy_fiber(f->shadow);
+	f->shadow = __tsan_create_fiber(0);
+	fiber_forget(stack, FIBER_STACK);
+}
+
+void fiber_publish(void *key)
+{
+	__tsan_release(key);
+}
+
+void fiber_observe(void *key)
+{
+	__tsan_acquire(key);
+}
+
+void fiber_forget(void *pages, size_t bytes)
+{
+	if (mmap(pages, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != pages)
+		__builtin_trap(); /* it was there before */
 }
 #else
-static void fresh_stack(char *)
+static void fresh_stack(struct fiber *f, char *)
 {
+	f->shadow = nullptr;
 }
 
 static void before_switch(struct fiber *, struct fiber *)
@@ -50,6 +91,20 @@ static void before_switch(struct fiber *, struct fiber *)
 }
 
 static void after_switch(struct fiber *)
+{
+}
+#endif
+
+#if !defined(UNDER_TSAN)
+void fiber_publish(void *)
+{
+}
+
+void fiber_observe(void *)
+{
+}
+
+void fiber_forget(void *, size_t)
 {
 }
 #endif
@@ -85,7 +140,7 @@ __asm__(".text\n"
 
 void fiber_init(struct fiber *f, char *stack, void (*entry)(void))
 {
-	fresh_stack(stack);
+	fresh_stack(f, stack);
 	void **top = reinterpret_cast<void **>(stack + FIBER_STACK);
 	*--top = nullptr; /* a return address that nobody takes: an entry finds the stack at 8 modulo 16, as after a call */
 	*--top = nullptr;
@@ -95,7 +150,6 @@ void fiber_init(struct fiber *f, char *stack, void (*entry)(void))
 		*--top = nullptr;
 	f->stack = stack;
 	f->saved = top;
-	f->shadow = nullptr;
 }
 
 void fiber_switch(struct fiber *from, struct fiber *to)
@@ -109,7 +163,7 @@ void fiber_switch(struct fiber *from, struct fiber *to)
 
 void fiber_init(struct fiber *f, char *stack, void (*entry)(void))
 {
-	fresh_stack(stack);
+	fresh_stack(f, stack);
 	getcontext(&f->saved);
 	f->saved.uc_stack.ss_sp = stack;
 	f->saved.uc_stack.ss_size = FIBER_STACK;

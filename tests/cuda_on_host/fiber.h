@@ -17,10 +17,10 @@ struct fiber {
 #else
 	ucontext_t saved;
 #endif
-	void *shadow; /* AddressSanitizer's */
+	void *shadow; /* AddressSanitizer's, or ThreadSanitizer's fiber */
 };
 
-/* A fiber of stack (FIBER_STACK bytes) that starts in entry, which never returns. */
+/* A fiber of stack (FIBER_STACK bytes, pages of their own) that starts in entry, which never returns. f is zeroed or was one. */
 void fiber_init(struct fiber *f, char *stack, void (*entry)(void));
 
 /* Go on in `to`; returns when somebody switches to `from`. */
@@ -28,5 +28,13 @@ void fiber_switch(struct fiber *from, struct fiber *to);
 
 /* The first thing that an entry does. */
 void fiber_entered(void);
+
+/*
+ * For ThreadSanitizer, which takes fibers for threads: what ran before a publish of key comes before what runs after an observe
+ * of it; and what was in these pages is forgotten, as if nobody had touched them.
+ */
+void fiber_publish(void *key);
+void fiber_observe(void *key);
+void fiber_forget(void *pages, size_t bytes);
 
 #endif

@@ -21,6 +21,7 @@
 #define GUARD_BYTE 0xc3
 #define COPIES_MAX 160u   /* asynchronous copies of a thread that are not done */
 #define SPINS_MAX 100000u /* of a launch */
+#define SHARED_ROOM (SHARED_MAX + ARRAYS_MAX * 512)
 
 enum state { READY, AT_BARRIER, AT_COLLECTIVE, DONE };
 
@@ -54,6 +55,8 @@ struct array {
 struct slot {
 	bool used;
 	unsigned waiting, done; /* threads at the barrier, and gone */
+	unsigned barriers;      /* of the block so far */
+	char barrier_keys[2];   /* by turns: who is late must not see what comes after the next one */
 	struct array arrays[ARRAYS_MAX];
 	unsigned n_arrays;
 	size_t shared_used, shared_asked;
@@ -74,6 +77,7 @@ static struct {
 	void *arguments;
 	bool failed;
 	char message[512];
+	char fence_key, end_key;
 } host;
 
 struct hs_host_mode hs_host_mode;
@@ -257,6 +261,17 @@ static void check_guards(const struct slot *s)
 	}
 }
 
+/* The poison was there before: ThreadSanitizer must not take it for the thread's own doing, as it would a memset. */
+static void fill(unsigned char *p, unsigned char value, size_t n)
+{
+#if defined(UNDER_TSAN)
+	for (volatile unsigned char *at = p; n--; at++)
+		*at = value;
+#else
+	memset(p, value, n);
+#endif
+}
+
 void *hs_host_shared(const void *key, size_t bytes, const char *site)
 {
 	struct slot *s = &host.slots[host.running->slot];
@@ -268,9 +283,9 @@ void *hs_host_shared(const void *key, size_t bytes, const char *site)
 	if (s->n_arrays == ARRAYS_MAX || s->shared_asked > SHARED_MAX)
 		hs_host_fail("%s: a block has more shared memory than %u bytes", site, SHARED_MAX);
 	s->arrays[s->n_arrays++] = {key, site, at, bytes};
-	memset(s->shared + at - GUARD, GUARD_BYTE, GUARD);
-	memset(s->shared + at, hs_host_mode.poison, bytes);
-	memset(s->shared + at + bytes, GUARD_BYTE, GUARD);
+	fill(s->shared + at - GUARD, GUARD_BYTE, GUARD);
+	fill(s->shared + at, hs_host_mode.poison, bytes);
+	fill(s->shared + at + bytes, GUARD_BYTE, GUARD);
 	s->shared_used = at + bytes + GUARD;
 	return s->shared + at;
 }
@@ -281,14 +296,18 @@ void hs_host_barrier(const char *site)
 {
 	struct thread *t = host.running;
 	struct slot *s = &host.slots[t->slot];
+	void *key = &s->barrier_keys[s->barriers % 2];
 	t->site = site;
 	if (s->done)
 		hs_host_fail("%s: a barrier that %u threads of the block never reach", site, s->done);
+	fiber_publish(key);
 	if (++s->waiting < host.per_block) {
 		wait_in(AT_BARRIER);
+		fiber_observe(key);
 		return;
 	}
 	s->waiting = 0;
+	s->barriers++;
 	struct thread *block = &host.threads[t->slot * host.per_block];
 	for (unsigned i = 0; i < host.per_block; i++) {
 		if (&block[i] != t && block[i].site != site && strcmp(block[i].site, site) != 0)
@@ -300,6 +319,7 @@ void hs_host_barrier(const char *site)
 		host.cursor = 0;
 	set_state(t, READY);
 	to_main(); /* the order says who goes first now */
+	fiber_observe(key);
 }
 
 void hs_host_collective(uint32_t mask, const char *site, void *operand, hs_host_resolve_fn resolve)
@@ -314,6 +334,7 @@ void hs_host_collective(uint32_t mask, const char *site, void *operand, hs_host_
 	t->mask = mask;
 	t->operand = operand;
 	t->resolve = resolve;
+	fiber_publish(warp);
 	for (unsigned i = 0; i < 32; i++) {
 		if (!(mask >> i & 1))
 			continue;
@@ -322,12 +343,15 @@ void hs_host_collective(uint32_t mask, const char *site, void *operand, hs_host_
 		if (i != lane && (warp[i].state != AT_COLLECTIVE || warp[i].mask != mask || warp[i].resolve != resolve ||
 				  strcmp(warp[i].site, site) != 0)) {
 			wait_in(AT_COLLECTIVE);
+			fiber_observe(warp);
 			return;
 		}
 		operands[i] = warp[i].operand;
 	}
+	fiber_observe(warp);
 	if (resolve)
 		resolve(operands);
+	fiber_publish(warp);
 	for (unsigned i = 0; i < 32; i++)
 		if (mask >> i & 1 && i != lane)
 			set_state(&warp[i], READY);
@@ -342,6 +366,12 @@ void hs_host_preempt(void)
 		return;
 	host.cursor = host.running->rank + 1;
 	to_main();
+}
+
+void hs_host_fence(void)
+{
+	fiber_publish(&host.fence_key);
+	fiber_observe(&host.fence_key);
 }
 
 void hs_host_spin(const char *site)
@@ -412,6 +442,7 @@ static void enter(void)
 		hs_host_fail("a thread of the block ends while others wait at the barrier %s",
 			     "(all threads of a block must reach it)");
 	s->done++;
+	fiber_publish(&host.end_key);
 	wait_in(DONE);
 	abort();
 }
@@ -425,8 +456,9 @@ static void start_block(unsigned slot, dim3 index, dim3 grid, dim3 block)
 {
 	struct slot *s = &host.slots[slot];
 	s->used = true;
-	s->waiting = s->done = s->n_arrays = 0;
+	s->waiting = s->done = s->n_arrays = s->barriers = 0;
 	s->shared_used = s->shared_asked = 0;
+	fiber_forget(s->shared, SHARED_ROOM);
 	for (unsigned i = 0; i < host.per_block; i++) {
 		unsigned n = slot * host.per_block + i;
 		struct thread *t = &host.threads[n];
@@ -473,9 +505,10 @@ static void prepare(void)
 	}
 	host.stacks = static_cast<char *>(stacks);
 	for (unsigned i = 0; i < SLOTS_MAX; i++) {
-		host.slots[i].shared = static_cast<unsigned char *>(aligned_alloc(128, SHARED_MAX + ARRAYS_MAX * 512));
-		if (!host.slots[i].shared)
+		void *shared = mmap(nullptr, SHARED_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (shared == MAP_FAILED)
 			abort();
+		host.slots[i].shared = static_cast<unsigned char *>(shared);
 	}
 }
 
@@ -541,6 +574,7 @@ int hs_host_run(dim3 grid, dim3 block, bool cooperative, hs_host_body_fn body, v
 	memset(host.ready, 0, sizeof host.ready);
 	rank_threads();
 	bool ok = run_blocks(grid, block);
+	fiber_observe(&host.end_key);
 	host.running = nullptr;
 	hs_host_place = nullptr;
 	return ok ? 0 : -1;

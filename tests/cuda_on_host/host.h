@@ -80,6 +80,7 @@ void hs_host_copy_async(void *to, const void *from, unsigned bytes, bool valid, 
 void hs_host_copy_commit(void);
 void hs_host_copy_wait(unsigned pending);
 
+void hs_host_fence(void);            /* for ThreadSanitizer: what came before another's fence is seen behind this one */
 void hs_host_preempt(void);          /* some orders let others run here */
 void hs_host_spin(const char *site); /* all others go first; ends the launch where nobody ever changes anything */
 unsigned hs_host_lane(void);
