@@ -35,13 +35,24 @@ struct hs_model {
 	unsigned n_threads;
 	pthread_mutex_t lock; /* guards placed, its users and device: sequences end, and status is asked, on any thread */
 	struct placed *placed;
+	struct placed *aside; /* the CPU, for adapters, where `placed` is no CPU; NULL until then */
 	struct hs_model_device device;
 	struct hs_model_info info;
 	struct marks before, between, after; /* a reranker's question and passage */
 };
 
+struct hs_adapter {
+	struct hs_model *m;
+	struct hs_gguf *gguf;
+	struct hs_lora *lora;
+	struct placed *on;
+	struct hs_backend_adapter *computed;
+	struct hs_adapter_info info;
+};
+
 struct hs_sequence {
 	struct hs_model *m;
+	const struct hs_adapter *adapter; /* or NULL */
 	struct placed *on;
 	struct hs_backend_sequence *computed;
 	uint32_t len, max_tokens;
@@ -127,19 +138,27 @@ static void put(struct hs_model *m, struct placed *on, const char *name, const s
 	let_go(m, before);
 }
 
-static int place_on_cpu(struct hs_model *m, const struct hs_backend *backend, const struct hs_err *why, struct hs_err *err)
+static int open_on_cpu(struct hs_model *m, const struct hs_backend *backend, struct placed **ret, struct hs_err *err)
 {
 	struct placed *on = calloc(1, sizeof *on);
 	if (!on)
 		return hs_fail_errno(err, -ENOMEM, "model.load", backend->name);
 	*on = (struct placed){.backend = backend, .users = 1};
 	int rc = backend->open(m->weights, m->n_threads, &on->computed, err);
-	if (rc < 0) {
+	if (rc < 0)
 		free(on);
-		return rc;
-	}
-	put(m, on, backend->name, why);
-	return 0;
+	else
+		*ret = on;
+	return rc;
+}
+
+static int place_on_cpu(struct hs_model *m, const struct hs_backend *backend, const struct hs_err *why, struct hs_err *err)
+{
+	struct placed *on;
+	int rc = open_on_cpu(m, backend, &on, err);
+	if (rc == 0)
+		put(m, on, backend->name, why);
+	return rc;
 }
 
 static int place_on_gpu(struct hs_model *m, const struct hs_model_options *options, struct hs_err *err)
@@ -272,6 +291,7 @@ void hs_model_destroy(struct hs_model *m)
 	if (!m)
 		return;
 	let_go(m, m->placed);
+	let_go(m, m->aside);
 	(void)pthread_mutex_destroy(&m->lock); /* nobody holds it */
 	hs_tokenizer_destroy(m->tokenizer);
 	hs_weights_destroy(m->weights);
@@ -315,16 +335,113 @@ uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner)
 	return n;
 }
 
+static void fill_adapter_info(struct hs_adapter *a)
+{
+	struct hs_gguf_str name = {.s = "", .len = 0};
+	(void)hs_gguf_get_str(a->gguf, "general.name", &name); /* a file may have no name */
+	memcpy(a->info.name, name.s, HS_MIN(name.len, sizeof a->info.name - 1));
+	a->info.alpha = a->lora->alpha;
+	a->info.rank = a->lora->rank_max;
+	a->info.n_matrices = a->lora->n_pairs;
+	a->info.n_params = a->lora->n_params;
+	for (size_t i = 0; i < hs_gguf_tensor_count(a->gguf); i++)
+		a->info.file_bytes += hs_gguf_tensor_at(a->gguf, i)->bytes;
+}
+
+/* What computes the model's adapters, taken into use. */
+static int place_adapters(struct hs_model *m, struct placed **ret, struct hs_err *err)
+{
+	struct placed *on = in_use(m);
+	if (on->backend->adapter_open) {
+		*ret = on;
+		return 0;
+	}
+	let_go(m, on);
+	int rc = m->aside ? 0 : open_on_cpu(m, &hs_backend_cpu, &m->aside, err);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&m->lock);
+	m->aside->users++;
+	pthread_mutex_unlock(&m->lock);
+	*ret = m->aside;
+	return 0;
+}
+
+static int load_adapter(struct hs_adapter *a, const char *path, struct hs_err *err)
+{
+	struct hs_model *m = a->m;
+	if (m->info.encoder)
+		return hs_fail(err, ENOTSUP, "adapter.unsupported", HS_N_("adapters are for models that write answers"), "%s",
+			       m->info.architecture);
+	int rc;
+	if ((rc = hs_gguf_open(path, &a->gguf, err)) < 0 || (rc = hs_lora_bind(a->gguf, m->weights, &a->lora, err)) < 0 ||
+	    (rc = place_adapters(m, &a->on, err)) < 0)
+		return rc;
+	rc = a->on->backend->adapter_open(a->on->computed, a->lora, &a->computed);
+	if (rc < 0)
+		return hs_fail_errno(err, rc, "adapter.load", path);
+	fill_adapter_info(a);
+	hs_gguf_rest(a->gguf);
+	return 0;
+}
+
+int hs_adapter_load(struct hs_model *m, const char *path, struct hs_adapter **ret, struct hs_err *err)
+{
+	struct hs_adapter *a = calloc(1, sizeof *a);
+	if (!a)
+		return hs_fail_errno(err, -ENOMEM, "adapter.load", path);
+	a->m = m;
+	int rc = load_adapter(a, path, err);
+	if (rc < 0)
+		hs_adapter_destroy(a);
+	else
+		*ret = a;
+	return rc;
+}
+
+void hs_adapter_destroy(struct hs_adapter *a)
+{
+	if (!a)
+		return;
+	if (a->computed)
+		a->on->backend->adapter_close(a->computed);
+	let_go(a->m, a->on);
+	hs_lora_destroy(a->lora);
+	hs_gguf_close(a->gguf);
+	free(a);
+}
+
+const struct hs_adapter_info *hs_adapter_info(const struct hs_adapter *a)
+{
+	return &a->info;
+}
+
 int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequence **ret)
 {
+	return hs_sequence_create_adapted(m, NULL, max_tokens, ret);
+}
+
+/* Where a sequence of the adapter, or of none, is computed now. The lock is held. */
+static struct placed *place_of(struct hs_model *m, const struct hs_adapter *a)
+{
+	return a ? a->on : m->placed;
+}
+
+int hs_sequence_create_adapted(struct hs_model *m, const struct hs_adapter *a, uint32_t max_tokens, struct hs_sequence **ret)
+{
+	hs_assert(!a || a->m == m);
 	if (m->info.encoder || max_tokens == 0 || max_tokens > m->info.context)
 		return -EINVAL;
 	struct hs_sequence *s = calloc(1, sizeof *s);
 	if (!s)
 		return -ENOMEM;
 	s->m = m;
+	s->adapter = a;
 	s->max_tokens = max_tokens;
-	s->on = in_use(m);
+	pthread_mutex_lock(&m->lock);
+	s->on = place_of(m, a);
+	s->on->users++;
+	pthread_mutex_unlock(&m->lock);
 	int rc = s->on->backend->sequence_create(s->on->computed, max_tokens, &s->computed);
 	if (rc < 0) {
 		if (rc == -ENODEV)
@@ -333,6 +450,8 @@ int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequen
 		free(s);
 		return rc;
 	}
+	if (a)
+		s->on->backend->adapt(s->computed, a->computed);
 	*ret = s;
 	return 0;
 }
@@ -355,7 +474,7 @@ void hs_sequence_own(struct hs_sequence *s, uint64_t owner)
 bool hs_sequence_is_lost(const struct hs_sequence *s)
 {
 	pthread_mutex_lock(&s->m->lock);
-	bool lost = s->on != s->m->placed;
+	bool lost = s->on != place_of(s->m, s->adapter);
 	pthread_mutex_unlock(&s->m->lock);
 	return lost;
 }
@@ -376,7 +495,7 @@ void hs_sequence_truncate(struct hs_sequence *s, uint32_t len)
 void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n)
 {
 	hs_assert(to->m == from->m && to->len == 0 && n <= from->len && n <= to->max_tokens);
-	if (to->on != from->on)
+	if (to->on != from->on || to->adapter != from->adapter)
 		return;
 	to->on->backend->copy(to->computed, from->computed, n);
 	to->len = n;
@@ -398,6 +517,26 @@ static int check_step(const struct hs_step *step, const struct hs_model *m)
 		if (step->ids[i] < 0 || (uint32_t)step->ids[i] >= m->info.n_vocab)
 			return -EINVAL;
 	return 0;
+}
+
+/* The steps whose sequences are on this device. */
+static int forward_on(const struct placed *on, const struct hs_step *steps, struct hs_backend_step *computed, uint32_t n_steps,
+		      struct hs_yield *y)
+{
+	struct hs_backend_step own[HS_FORWARD_STEPS_MAX];
+	uint32_t at[HS_FORWARD_STEPS_MAX], n = 0;
+	for (uint32_t i = 0; i < n_steps; i++) {
+		if (steps[i].sequence->on != on)
+			continue;
+		if (!on->backend->chooses)
+			computed[i].n_choices = 0;
+		at[n] = i;
+		own[n++] = computed[i];
+	}
+	int rc = n ? on->backend->forward(own, n, y) : 0;
+	for (uint32_t i = 0; i < n; i++)
+		computed[at[i]] = own[i];
+	return rc;
 }
 
 int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void *arg)
@@ -429,15 +568,15 @@ int hs_forward(struct hs_step *steps, uint32_t n_steps, hs_yield_fn yield, void 
 		return rc;
 	struct hs_yield y = {.fn = yield, .arg = arg, .last_us = hs_monotonic_us()};
 	struct placed *on = in_use(m);
-	for (uint32_t i = 0; i < n_steps && !on->backend->chooses; i++)
-		computed[i].n_choices = 0;
-	rc = on->backend->forward(computed, n_steps, &y);
+	rc = forward_on(on, steps, computed, n_steps, &y);
 	if (rc == -ENODEV)
 		fail_over(m, on);
+	if (rc == 0 && m->aside)
+		rc = forward_on(m->aside, steps, computed, n_steps, &y);
 	for (uint32_t i = 0; i < n_steps; i++) {
 		struct hs_sequence *s = steps[i].sequence;
 		if (rc < 0)
-			on->backend->wipe(s->computed, s->len, s->len + steps[i].n);
+			s->on->backend->wipe(s->computed, s->len, s->len + steps[i].n);
 		else
 			s->len += steps[i].n;
 		for (uint32_t k = 0; k < steps[i].n_logits; k++)

@@ -14,6 +14,7 @@
 
 struct hs_model;
 struct hs_sequence;
+struct hs_adapter;
 struct hs_gpu;
 
 typedef int (*hs_yield_fn)(void *arg);
@@ -63,8 +64,27 @@ void hs_model_device(struct hs_model *m, struct hs_model_device *ret);
 /* Pages of keys and values that an owner's sequences hold on the GPU. From any thread. */
 uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner);
 
+/*
+ * Adapters: what a LoRA file adds to a model that generates (inference/lora/lora.h). Immutable; the model outlives it. Where a GPU
+ * computes the model, the CPU computes what has an adapter: the first one packs the weights for it too.
+ */
+struct hs_adapter_info {
+	char name[128];
+	float alpha;
+	uint32_t rank, n_matrices; /* rank: the largest */
+	uint64_t n_params, file_bytes;
+};
+
+/* -EINVAL or -ENOTSUP where it does not fit the model, with the field or tensor in err. */
+int hs_adapter_load(struct hs_model *m, const char *path, struct hs_adapter **ret, struct hs_err *err) HS_MUST_CHECK;
+void hs_adapter_destroy(struct hs_adapter *a); /* after its sequences */
+const struct hs_adapter_info *hs_adapter_info(const struct hs_adapter *a);
+
 /* Generation. */
 int hs_sequence_create(struct hs_model *m, uint32_t max_tokens, struct hs_sequence **ret) HS_MUST_CHECK;
+/* The same computed with an adapter of m's, for as long as it lives; NULL: without. */
+int hs_sequence_create_adapted(struct hs_model *m, const struct hs_adapter *a, uint32_t max_tokens,
+			       struct hs_sequence **ret) HS_MUST_CHECK;
 void hs_sequence_destroy(struct hs_sequence *s); /* wipes its KV cache */
 /* Whose it is: no number but 0 (nobody's) means anything here. A page of keys and values is wiped before it changes hands. */
 void hs_sequence_own(struct hs_sequence *s, uint64_t owner);
@@ -73,7 +93,9 @@ uint32_t hs_sequence_len(const struct hs_sequence *s);
 bool hs_sequence_is_lost(const struct hs_sequence *s);
 void hs_sequence_truncate(struct hs_sequence *s, uint32_t len); /* forget (and wipe) positions from len on */
 
-/* Of the same model. to is empty; the first n positions of from, which stays as it is, become its own; none where from is lost.
+/*
+ * Of the same model. to is empty; the first n positions of from, which stays as it is, become its own; none where from is lost or
+ * was computed with another adapter.
  */
 void hs_sequence_copy(struct hs_sequence *to, const struct hs_sequence *from, uint32_t n);
 

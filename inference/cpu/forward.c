@@ -85,6 +85,49 @@ static bool run_products(struct pass *p)
 	return hs_pool_run(p->m->pool, multiply_chunk, p, n, p->y);
 }
 
+/* A product that an adapter may add to. */
+struct addition {
+	enum hs_lora_place place;
+	float *y;
+	size_t stride;
+};
+
+static const struct hs_cpu_addition *addition_of(const struct pass *p, const struct adapted *tokens, enum hs_lora_place place)
+{
+	const struct hs_cpu_addition *a = &tokens->adapter->layers[p->layer - p->m->layers].of[place];
+	return a->a.data ? a : NULL;
+}
+
+/*
+ * y += B (A x) of the tokens that have adapters, with x as floats, which acts still holds; each sequence's tokens by themselves.
+ * Two jobs, all of A x and then all of B; none where no adapter adds anything here.
+ */
+static bool add_adapters(struct pass *p, const struct addition *list, size_t n)
+{
+	hs_assert(n <= HS_TOGETHER_MAX);
+	for (size_t up = 0; up < 2 && p->n_adapted; up++) {
+		for (size_t i = 0; i < p->n_adapted * n; i++) {
+			const struct adapted *tokens = &p->adapted[i / n];
+			const struct addition *to = &list[i % n];
+			const struct hs_cpu_addition *w = addition_of(p, tokens, to->place);
+			uint32_t count = tokens->end - tokens->first;
+			float *low = p->low + i % n * p->capacity * HS_LORA_RANK_MAX;
+			if (!w)
+				continue;
+			p->lows[i] = (struct hs_acts){.columns = w->b.columns, .stride = HS_LORA_RANK_MAX, .x = low};
+			if (up == 0) {
+				add_rows(p, &w->a, tokens->first, count, low, HS_LORA_RANK_MAX, false);
+				continue;
+			}
+			add_rows(p, &w->b, tokens->first, count, to->y, to->stride, true);
+			p->entries[p->n_entries - 1].product.a = &p->lows[i];
+		}
+		if (p->n_entries && !run_products(p))
+			return false;
+	}
+	return true;
+}
+
 /* x is multiplied next, by weights that take these forms */
 static void set_input(struct pass *p, const float *x, uint32_t columns, unsigned forms)
 {
@@ -156,12 +199,13 @@ static void add_normed_chunk(void *arg, uint32_t chunk, unsigned worker)
 }
 
 /* x += W acts, or x += norm(W acts) where there is a norm */
-static bool add_to_residual(struct pass *p, const struct hs_packed *w, const struct hs_gguf_tensor *norm)
+static bool add_to_residual(struct pass *p, const struct hs_packed *w, enum hs_lora_place place, const struct hs_gguf_tensor *norm)
 {
 	struct hs_norm_weights weights = {.weight = norm};
-	add_product(p, w, norm ? p->normed : p->x, embd_stride(&p->m->w->hyper), !norm);
+	const struct addition addition = {place, norm ? p->normed : p->x, embd_stride(&p->m->w->hyper)};
+	add_product(p, w, addition.y, addition.stride, !norm);
 	p->norm = &weights;
-	return run_products(p) && (!norm || run_tokens(p, add_normed_chunk));
+	return run_products(p) && add_adapters(p, &addition, 1) && (!norm || run_tokens(p, add_normed_chunk));
 }
 
 static void norm_heads(const struct pass *p, const struct hs_gguf_tensor *weight, float *heads, uint32_t n_heads)
@@ -235,12 +279,14 @@ static bool run_attention(struct pass *p)
 	add_product(p, &p->layer->q, p->q, query_stride(h), false);
 	add_product(p, &p->layer->k, p->k, kv, false);
 	add_product(p, &p->layer->v, p->v, kv, false);
-	if (!run_products(p) || !run_tokens(p, rotate_and_store_chunk) ||
+	const struct addition additions[] = {
+	    {HS_LORA_Q, p->q, query_stride(h)}, {HS_LORA_K, p->k, kv}, {HS_LORA_V, p->v, kv}};
+	if (!run_products(p) || !add_adapters(p, additions, HS_ARRAY_LEN(additions)) || !run_tokens(p, rotate_and_store_chunk) ||
 	    !hs_pool_run(p->m->pool, attend_chunk, p, p->n_views * h->n_kv_heads, p->y))
 		return false;
 	p->norm = NULL;
 	set_input(p, p->attn, h->n_heads * h->head_dim, form(&p->layer->o));
-	return run_tokens(p, prepare_chunk) && add_to_residual(p, &p->layer->o, p->layer_weights->attn_sub_norm) &&
+	return run_tokens(p, prepare_chunk) && add_to_residual(p, &p->layer->o, HS_LORA_O, p->layer_weights->attn_sub_norm) &&
 	       hs_pass_norm(p, &p->layer_weights->attn_out_norm);
 }
 
@@ -393,10 +439,11 @@ static bool run_ffn(struct pass *p)
 	if (p->layer_weights->gate)
 		add_product(p, &p->layer->gate, p->gate, ff, false);
 	add_product(p, &p->layer->up, p->up, ff, false);
-	if (!run_products(p))
+	const struct addition additions[] = {{HS_LORA_UP, p->up, ff}, {HS_LORA_GATE, p->gate, ff}};
+	if (!run_products(p) || !add_adapters(p, additions, HS_ARRAY_LEN(additions)))
 		return false;
 	set_input(p, p->up, h->n_ff, form(&p->layer->down));
-	return run_rows(p, activate_chunk, p->n) && add_to_residual(p, &p->layer->down, p->layer_weights->ffn_sub_norm) &&
+	return run_rows(p, activate_chunk, p->n) && add_to_residual(p, &p->layer->down, HS_LORA_DOWN, p->layer_weights->ffn_sub_norm) &&
 	       hs_pass_norm(p, &p->layer_weights->out_norm);
 }
 

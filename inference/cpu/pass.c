@@ -42,7 +42,9 @@ static size_t place(struct pass *p, uint8_t *start, size_t capacity, size_t long
 	p->visits = take(&at, routed * sizeof *p->visits);
 	p->rows = take(&at, routed * sizeof *p->rows);
 	p->shares = take(&at, routed * f);
-	p->entries = take(&at, HS_MAX((size_t)3, 2 * HS_MIN((size_t)h->n_experts, routed)) * sizeof *p->entries);
+	size_t products = HS_MAX((size_t)HS_ADAPTED_MAX * HS_TOGETHER_MAX, 2 * HS_MIN((size_t)h->n_experts, routed));
+	p->entries = take(&at, products * sizeof *p->entries);
+	p->low = take(&at, h->pool == HS_POOL_NONE ? HS_TOGETHER_MAX * capacity * HS_LORA_RANK_MAX * f : 0);
 	p->cosines = take(&at, 2 * capacity * (h->head_dim / 2) * f);
 	p->sines = take(&at, 2 * capacity * (h->head_dim / 2) * f);
 	p->scores_stride = HS_ROUND16(longest);

@@ -34,6 +34,14 @@ struct entry {
 	uint32_t first, tokens, n_panels_a_chunk, n_chunks;
 };
 
+/* Tokens [first, end) of a sequence that has an adapter. */
+struct adapted {
+	const struct hs_backend_adapter *adapter;
+	uint32_t first, end;
+};
+#define HS_ADAPTED_MAX 8u  /* of a pass: one a sequence */
+#define HS_TOGETHER_MAX 3u /* products that read the same input: queries, keys, values */
+
 /* A token that goes through an expert. */
 struct visit {
 	uint32_t token, expert;
@@ -66,6 +74,10 @@ struct pass {
 	float *scores;          /* (threads, HS_QUERY_BLOCK, scores_stride) */
 	size_t scores_stride;
 	struct hs_acts acts;                /* the bytes of what is multiplied next */
+	struct adapted adapted[HS_ADAPTED_MAX];
+	uint32_t n_adapted;
+	float *low; /* (HS_TOGETHER_MAX, capacity, HS_LORA_RANK_MAX) A x of adapters */
+	struct hs_acts lows[HS_ADAPTED_MAX * HS_TOGETHER_MAX]; /* as what is multiplied next */
 	const struct hs_norm_weights *norm; /* of the step that runs */
 	const float *norm_x;
 	uint32_t step_rows; /* of a step over visits */

@@ -11,6 +11,7 @@
 struct hs_backend_sequence {
 	struct pass pass; /* its memory, and the logits', come with the first call: a sequence may only keep a prefix */
 	struct hs_cache cache;
+	const struct hs_backend_adapter *adapter; /* or NULL */
 	uint32_t max_tokens;
 	float *logits; /* (HS_LOGITS_MAX, vocab rounded up) */
 };
@@ -49,6 +50,11 @@ void hs_cpu_sequence_destroy(struct hs_backend_sequence *s)
 	free(s);
 }
 
+void hs_cpu_adapt(struct hs_backend_sequence *s, const struct hs_backend_adapter *a)
+{
+	s->adapter = a;
+}
+
 void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
 {
 	hs_cache_wipe(&s->cache, s->pass.m->w->hyper.n_layers, from, to);
@@ -75,6 +81,10 @@ static void add_tokens(struct pass *p, struct hs_backend_sequence *s, uint32_t p
 	for (uint32_t t = 0; t < n; t += ATTEND_TOKENS)
 		p->views[p->n_views++] = (struct view){
 		    .cache = &s->cache, .token = p->n + t, .end = p->n + HS_MIN(t + ATTEND_TOKENS, n), .origin = position - p->n};
+	if (s->adapter) {
+		hs_assert(p->n_adapted < HS_ADAPTED_MAX);
+		p->adapted[p->n_adapted++] = (struct adapted){.adapter = s->adapter, .first = p->n, .end = p->n + n};
+	}
 	for (uint32_t t = 0; t < n; t++, p->n++) {
 		p->positions[p->n] = position + t;
 		p->caches[p->n] = &s->cache;
@@ -139,7 +149,7 @@ int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yi
 	int32_t ids[HS_STEP_TOKENS_MAX];
 	p->y = y;
 	for (uint32_t at = 0; at < steps[0].n; at += p->n) { /* only a step alone takes more than one turn */
-		p->n = p->n_views = 0;
+		p->n = p->n_views = p->n_adapted = 0;
 		for (uint32_t i = 0; i < n_steps; i++) {
 			uint32_t n = turn_of(steps[i].n - at);
 			memcpy(ids + p->n, steps[i].ids + at, n * sizeof *ids);

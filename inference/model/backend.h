@@ -6,6 +6,7 @@
 #define HISHO_INFERENCE_BACKEND_H
 
 #include "base/clock.h"
+#include "inference/lora/lora.h"
 #include "inference/model/weights.h"
 #include "inference/sample.h"
 
@@ -33,6 +34,7 @@ static inline bool hs_yield_now(struct hs_yield *y)
 
 struct hs_backend_model;
 struct hs_backend_sequence;
+struct hs_backend_adapter;
 
 #define HS_STEP_TOKENS_MAX 64u /* of all steps of a call together, where there is more than one */
 #define HS_LOGITS_MAX 8u       /* rows of a call */
@@ -56,6 +58,13 @@ struct hs_backend {
 	void (*close)(struct hs_backend_model *m);
 	int (*sequence_create)(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret);
 	void (*sequence_destroy)(struct hs_backend_sequence *s); /* wipes */
+	/*
+	 * An adapter ready to be used by m's sequences; l outlives it, and it outlives them. NULL, all three, where a backend has
+	 * none. adapt: what s computes from now on, before its first token.
+	 */
+	int (*adapter_open)(struct hs_backend_model *m, const struct hs_lora *l, struct hs_backend_adapter **ret);
+	void (*adapter_close)(struct hs_backend_adapter *a);
+	void (*adapt)(struct hs_backend_sequence *s, const struct hs_backend_adapter *a);
 	/* Whose pages they are from now on, where a backend keeps account; may be NULL. */
 	void (*own)(struct hs_backend_sequence *s, uint64_t owner);
 	/* Wipe positions from..to - 1. */

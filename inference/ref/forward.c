@@ -22,6 +22,11 @@ struct hs_backend_sequence {
 	uint32_t max_tokens;
 	double *keys, *values; /* (n_layers, max_tokens, n_kv_heads * head_dim) */
 	float *logits;         /* (HS_LOGITS_MAX, n_vocab) */
+	const struct hs_lora *lora; /* or NULL */
+};
+
+struct hs_backend_adapter {
+	const struct hs_lora *lora;
 };
 
 /* A batch of tokens on their way through the layers. */
@@ -37,6 +42,8 @@ struct pass {
 	double *router;           /* (n, n_experts) */
 	double *one;              /* (n_embd) of one expert */
 	float *row;               /* (the widest row) */
+	const struct hs_lora *lora; /* or NULL */
+	uint32_t layer;             /* what of it is used */
 };
 
 static double vector_at(const struct hs_gguf_tensor *t, uint64_t i)
@@ -77,7 +84,8 @@ static int pass_init(struct pass *p, const struct hs_backend_model *m, uint32_t 
 	    {&p->router, n * (size_t)h->n_experts + 1},
 	    {&p->one, h->n_embd},
 	};
-	p->row = calloc(HS_MAX(HS_MAX((size_t)h->n_embd, query), (size_t)h->n_ff), sizeof(float));
+	size_t widest = HS_MAX(HS_MAX((size_t)h->n_embd, query), (size_t)h->n_ff);
+	p->row = calloc(HS_MAX(widest, (size_t)HS_LORA_RANK_MAX), sizeof(float));
 	bool failed = !p->row;
 	for (size_t i = 0; i < HS_ARRAY_LEN(parts); i++) {
 		*parts[i].at = calloc(parts[i].len, sizeof(double));
@@ -113,6 +121,34 @@ static bool multiply(struct pass *p, struct matrix m, const double *x, double *y
 			y[t * m.rows + r] = sum;
 		}
 		if (r % 64 == 0 && hs_yield_is_due(p->y) && hs_yield_now(p->y))
+			return true;
+	}
+	return false;
+}
+
+/* y (n, rows) += alpha / rank B (A x), where there is an adapter that adapts this. True where the caller wants to stop. */
+static bool adapt(struct pass *p, enum hs_lora_place place, const double *x, double *y)
+{
+	const struct hs_lora_pair *pair = p->lora ? &p->lora->layers[p->layer].of[place] : NULL;
+	double low[HS_LORA_RANK_MAX];
+	if (!pair || !pair->rank)
+		return false;
+	size_t columns = pair->a.dims[0], rows = pair->b.dims[1];
+	for (uint32_t t = 0; t < p->n; t++) {
+		for (uint32_t k = 0; k < pair->rank; k++) {
+			hs_tensor_row(&pair->a, k, p->row);
+			low[k] = 0;
+			for (size_t c = 0; c < columns; c++)
+				low[k] += (double)p->row[c] * x[t * columns + c];
+		}
+		for (size_t r = 0; r < rows; r++) {
+			double sum = 0;
+			hs_tensor_row(&pair->b, r, p->row);
+			for (uint32_t k = 0; k < pair->rank; k++)
+				sum += (double)p->row[k] * low[k];
+			y[t * rows + r] += (double)pair->scale * sum;
+		}
+		if (hs_yield_is_due(p->y) && hs_yield_now(p->y))
 			return true;
 	}
 	return false;
@@ -254,7 +290,8 @@ static bool project(struct pass *p, const struct hs_layer *layer, uint32_t posit
 	const struct hs_hyper *h = &p->w->hyper;
 	const double *in = normed_input(p, &layer->attn_norm);
 	if (multiply(p, whole(layer->q, layer->qb), in, p->q, p->n) || multiply(p, whole(layer->k, layer->kb), in, p->k, p->n) ||
-	    multiply(p, whole(layer->v, layer->vb), in, p->v, p->n))
+	    multiply(p, whole(layer->v, layer->vb), in, p->v, p->n) || adapt(p, HS_LORA_Q, in, p->q) ||
+	    adapt(p, HS_LORA_K, in, p->k) || adapt(p, HS_LORA_V, in, p->v))
 		return true;
 	size_t query = (size_t)h->n_heads * h->head_dim, kv = (size_t)h->n_kv_heads * h->head_dim;
 	for (uint32_t t = 0; t < p->n; t++) {
@@ -324,17 +361,18 @@ static bool feed_forward(struct pass *p, const struct hs_layer *layer, const dou
 		return false;
 	}
 	if ((layer->gate && multiply(p, whole(layer->gate, NULL), in, p->gate, p->n)) ||
-	    multiply(p, whole(layer->up, layer->upb), in, p->up, p->n))
+	    multiply(p, whole(layer->up, layer->upb), in, p->up, p->n) || adapt(p, HS_LORA_GATE, in, p->gate) ||
+	    adapt(p, HS_LORA_UP, in, p->up))
 		return true;
 	activate(p, layer->gate != NULL, (size_t)p->n * h->n_ff);
-	return multiply(p, whole(layer->down, layer->downb), p->up, p->sub, p->n);
+	return multiply(p, whole(layer->down, layer->downb), p->up, p->sub, p->n) || adapt(p, HS_LORA_DOWN, p->up, p->sub);
 }
 
 /* From attention's result to the layer's; true where the caller wants to stop. */
 static bool finish_layer(struct pass *p, const struct hs_layer *layer)
 {
 	bool parallel = p->w->arch->has & HS_F_PARALLEL;
-	if (multiply(p, whole(layer->o, layer->ob), p->attn, p->sub, p->n))
+	if (multiply(p, whole(layer->o, layer->ob), p->attn, p->sub, p->n) || adapt(p, HS_LORA_O, p->attn, p->sub))
 		return true;
 	join(p, layer->attn_sub_norm, &layer->attn_out_norm);
 	if (feed_forward(p, layer, parallel ? p->normed : normed_input(p, &layer->ffn_norm)))
@@ -431,12 +469,35 @@ static int reference_sequence_create(struct hs_backend_model *m, uint32_t max_to
 	return 0;
 }
 
+/* The file's own numbers will do: nothing to make ready. */
+static int reference_adapter_open(struct hs_backend_model *m, const struct hs_lora *l, struct hs_backend_adapter **ret)
+{
+	struct hs_backend_adapter *a = calloc(1, sizeof *a);
+	(void)m; /* any model of these weights */
+	if (!a)
+		return -ENOMEM;
+	a->lora = l;
+	*ret = a;
+	return 0;
+}
+
+static void reference_adapter_close(struct hs_backend_adapter *a)
+{
+	free(a);
+}
+
+static void reference_adapt(struct hs_backend_sequence *s, const struct hs_backend_adapter *a)
+{
+	s->lora = a->lora;
+}
+
 static bool forward_layers(struct pass *p, struct hs_backend_sequence *s, uint32_t position)
 {
 	const struct hs_hyper *h = &p->w->hyper;
 	size_t query = (size_t)h->n_heads * h->head_dim, kv = (size_t)h->n_kv_heads * h->head_dim;
 	for (uint32_t l = 0; l < h->n_layers; l++) {
 		double *keys = s->keys + (size_t)l * s->max_tokens * kv, *values = s->values + (size_t)l * s->max_tokens * kv;
+		p->layer = l;
 		if (project(p, &p->w->layers[l], position))
 			return true;
 		memcpy(keys + position * kv, p->k, p->n * kv * sizeof(double));
@@ -463,6 +524,7 @@ static int forward_one(struct hs_backend_step *step, struct hs_yield *y)
 		free(logits);
 		return -ENOMEM;
 	}
+	p.lora = s->lora;
 	embed_tokens(&p, step->ids, step->position);
 	bool stop = forward_layers(&p, s, step->position);
 	const double *normed = stop ? NULL : normed_input(&p, &s->w->final_norm);
@@ -570,6 +632,9 @@ const struct hs_backend hs_backend_exact = {
     .close = reference_close,
     .sequence_create = reference_sequence_create,
     .sequence_destroy = reference_sequence_destroy,
+    .adapter_open = reference_adapter_open,
+    .adapter_close = reference_adapter_close,
+    .adapt = reference_adapt,
     .wipe = reference_wipe,
     .copy = reference_copy,
     .forward = reference_forward,
@@ -582,6 +647,9 @@ const struct hs_backend hs_backend_reference = {
     .close = reference_close,
     .sequence_create = reference_sequence_create,
     .sequence_destroy = reference_sequence_destroy,
+    .adapter_open = reference_adapter_open,
+    .adapter_close = reference_adapter_close,
+    .adapt = reference_adapt,
     .wipe = reference_wipe,
     .copy = reference_copy,
     .forward = reference_forward,
