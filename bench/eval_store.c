@@ -4,7 +4,8 @@
  *
  *   hisho-eval-store SET_DIR [RUN.tsv]      CHUNK=n: characters a passage
  *
- * With MODEL=FILE (an embedder of 384 dimensions, GGUF) it embeds the set and asks by vectors and in hybrid mode too.
+ * With MODEL=FILE (an embedder of 384 dimensions, GGUF) it embeds the set and asks by vectors and in hybrid mode too. With
+ * VECTORS=FILE what was embedded is kept there, a file a model, and not embedded again: the second run takes seconds.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -195,6 +195,103 @@ void scratch_close(struct scratch_store *s)
 	(void)rmdir(s->dir); /* what is left tells of itself */
 }
 
+/* What was embedded before, by its text's hash, in the file that VECTORS names: rankings change often, texts do not. */
+struct kept {
+	uint64_t key[2];
+	float v[SCRATCH_DIMENSIONS];
+};
+
+static struct {
+	FILE *file;
+	struct kept **slots; /* by key, open addressing */
+	size_t used, cap;
+} memo;
+
+static void key_of(const char *text, size_t len, uint64_t key[static 2])
+{
+	key[0] = 0xcbf29ce484222325u; /* FNV-1a, forwards and backwards: no one attacks a bench */
+	key[1] = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < len; i++) {
+		key[0] = (key[0] ^ (uint8_t)text[i]) * 0x100000001b3u;
+		key[1] = (key[1] ^ (uint8_t)text[len - 1 - i]) * 0x100000001b3u;
+	}
+}
+
+static struct kept **memo_slot(const uint64_t key[static 2])
+{
+	size_t i = key[0] % memo.cap;
+
+	while (memo.slots[i] && memcmp(memo.slots[i]->key, key, sizeof(memo.slots[i]->key)) != 0)
+		i = (i + 1) % memo.cap;
+	return &memo.slots[i];
+}
+
+static void memo_add(const struct kept *k)
+{
+	struct kept **slot = memo_slot(k->key);
+
+	if (*slot || memo.used == memo.cap / 2) /* half full: the rest is embedded again next time */
+		return;
+	*slot = malloc(sizeof(**slot));
+	if (!*slot)
+		scratch_die("memory", NULL);
+	**slot = *k;
+	memo.used++;
+}
+
+static void memo_open(void)
+{
+	const char *path = getenv("VECTORS");
+	struct kept k;
+
+	if (!path || memo.file)
+		return;
+	memo.cap = 1u << 20;
+	memo.slots = calloc(memo.cap, sizeof(struct kept *));
+	memo.file = fopen(path, "a+e");
+	if (!memo.slots || !memo.file)
+		scratch_die(path, NULL);
+	rewind(memo.file);
+	while (fread(&k, sizeof(k), 1, memo.file) == 1)
+		memo_add(&k);
+}
+
+/* At most 32 texts with their prefix. */
+static void embed(struct hs_model *model, const char *const *lines, const size_t *lens, size_t n, float *out)
+{
+	const char *unknown[32];
+	size_t unknown_lens[32], at[32], count = 0;
+	float fresh[32 * SCRATCH_DIMENSIONS];
+	struct kept k;
+
+	memo_open();
+	for (size_t i = 0; i < n; i++) {
+		struct kept *known = NULL;
+
+		key_of(lines[i], lens[i], k.key);
+		if (memo.file)
+			known = *memo_slot(k.key);
+		if (known) {
+			memcpy(out + i * SCRATCH_DIMENSIONS, known->v, sizeof(known->v));
+			continue;
+		}
+		unknown[count] = lines[i];
+		unknown_lens[count] = lens[i];
+		at[count++] = i;
+	}
+	if (count > 0 && hs_embed(model, unknown, unknown_lens, (uint32_t)count, NULL, NULL, fresh) < 0)
+		scratch_die("embed", NULL);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(k.v, fresh + i * SCRATCH_DIMENSIONS, sizeof(k.v));
+		memcpy(out + at[i] * SCRATCH_DIMENSIONS, k.v, sizeof(k.v));
+		key_of(unknown[i], unknown_lens[i], k.key);
+		if (memo.file && (fwrite(&k, sizeof(k), 1, memo.file) != 1 || fflush(memo.file) != 0))
+			scratch_die("VECTORS", NULL);
+		if (memo.file)
+			memo_add(&k);
+	}
+}
+
 float *scratch_vectors(struct hs_model *model, const char *prefix, char **texts, size_t n)
 {
 	float *out = malloc((n + 1) * SCRATCH_DIMENSIONS * sizeof(*out));
@@ -210,9 +307,7 @@ float *scratch_vectors(struct hs_model *model, const char *prefix, char **texts,
 			if (!lines[i])
 				scratch_die("memory", NULL);
 		}
-		if (hs_embed(model, (const char *const *)lines, lens, (uint32_t)count, NULL, NULL,
-			     out + at * SCRATCH_DIMENSIONS) < 0)
-			scratch_die("embed", NULL);
+		embed(model, (const char *const *)lines, lens, count, out + at * SCRATCH_DIMENSIONS);
 		for (size_t i = 0; i < count; i++)
 			free(lines[i]);
 	}
