@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include "inference/gguf/gguf.h"
 #include "inference/import/e5s1.h"
 #include "inference/import/encoder.h"
+#include "inference/lora/lora.h"
 #include "inference/model/weights.h"
 #include "inference/perplexity.h"
 
@@ -34,7 +36,8 @@ static const struct hs_verb model_verbs[] = {
 	 HS_N_("make a GGUF of an E5S1 embedder, or of an encoder's folder (config.json, model.safetensors, tokenizer.json)")},
 	{"model tokens", model_tokens, "MODEL.gguf [TEXT]",
 	 HS_N_("show how a model reads a text (standard input, where none is given)")},
-	{"model info", model_info, "MODEL.gguf", HS_N_("what a model is made of, and whether the engine can run it")},
+	{"model info", model_info, "MODEL.gguf | ADAPTER.gguf [MODEL.gguf]",
+	 HS_N_("what a model or an adapter is made of, and whether the engine can run it")},
 	{"model perplexity", model_perplexity, "[--context N] [--pieces N] [--kv f16|q8] MODEL.gguf TEXT",
 	 HS_N_("how well a model foresees a text file; as llama-perplexity counts")},
 };
@@ -279,17 +282,59 @@ static void set_device(json_t *object, const struct hs_weights *w)
 	(void)json_object_set_new(object, "device", json_string(text));                     /* only shown */
 }
 
+/* An adapter; base: the file of the model that it is for, or NULL: then only what it says of itself. */
+static int adapter_info(struct hs_cli *cli, const struct hs_gguf *g, const char *file, const char *base)
+{
+	struct hs_err err = HS_ERR_INIT, why = HS_ERR_INIT;
+	struct hs_gguf *b = NULL;
+	struct hs_weights *w = NULL;
+	struct hs_lora *lora = NULL;
+	float alpha = NAN;
+	uint64_t rank = 0;
+	if (base && (hs_gguf_open(base, &b, &err) < 0 || hs_weights_bind(b, &w, &err) < 0)) {
+		hs_gguf_close(b);
+		return hs_cli_fail(cli, &err);
+	}
+	for (size_t i = 0; i < hs_gguf_tensor_count(g); i++) { /* the shorter side of a pair's matrices */
+		const struct hs_gguf_tensor *t = hs_gguf_tensor_at(g, i);
+		rank = HS_MAX(rank, HS_MIN(t->dims[0], t->dims[1]));
+	}
+	(void)hs_gguf_get_f32(g, "adapter.lora.alpha", &alpha); /* told below where a model is given */
+	json_t *object = describe(g, file);
+	(void)json_object_set_new(object, "adapter", json_true()); /* all of these are only shown */
+	(void)json_object_set_new(object, "rank", json_integer((json_int_t)rank));
+	(void)json_object_set_new(object, "alpha", isfinite(alpha) ? json_real((double)alpha) : json_null());
+	(void)json_object_set_new(object, "device", json_string("cpu"));
+	int fits = base ? hs_lora_bind(g, w, &lora, &why) : 0;
+	if (base)
+		set_verdict(object, "computes", fits, &why);
+	int rc = cli->json ? hs_print_json(object) : 0;
+	if (!cli->json)
+		hs_print_fields(object);
+	json_decref(object);
+	hs_lora_destroy(lora);
+	hs_weights_destroy(w);
+	hs_gguf_close(b);
+	return rc == 0 && fits == 0 ? HS_EXIT_OK : HS_EXIT_FAILED;
+}
+
 static int model_info(struct hs_cli *cli, int argc, char **argv)
 {
 	int first, rc;
 	if (!hs_cli_parse(cli, &model_verbs[3], NULL, 0, argc, argv, &first, &rc))
 		return rc;
-	if (argc - first != 1)
+	if (argc - first != 1 && argc - first != 2)
 		return hs_cli_usage(&model_verbs[3], _("a model is needed"));
 	struct hs_err err = HS_ERR_INIT, why = HS_ERR_INIT;
 	struct hs_gguf *g = NULL;
 	if (hs_gguf_open(argv[first], &g, &err) < 0)
 		return hs_cli_fail(cli, &err);
+	if (hs_lora_is(g) || argc - first == 2) {
+		rc = hs_lora_is(g) ? adapter_info(cli, g, argv[first], argv[first + 1]) /* NULL ends the arguments */
+				   : hs_cli_usage(&model_verbs[3], _("the first of two files is an adapter"));
+		hs_gguf_close(g);
+		return rc;
+	}
 	json_t *object = describe(g, argv[first]), *types = count_types(g);
 	struct hs_weights *w = NULL;
 	struct hs_tokenizer *t = NULL;

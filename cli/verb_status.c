@@ -20,6 +20,37 @@ static void print_clock(const json_t *status)
 	       (long long)(minutes / 1440), (long long)(minutes / 60 % 24), (long long)(minutes % 60), (long long)(behind / 1000 % 60));
 }
 
+/* " (object: what is wrong with it)", where anything is. */
+static void print_why(const json_t *why)
+{
+	const char *object = json_string_value(json_object_get(why, "object")),
+		   *hint = json_string_value(json_object_get(why, "hint"));
+	if (!object || !hint)
+		return;
+	const char *text = *hint ? _(hint) : json_string_value(json_object_get(why, "code"));
+	fputs(" (", stdout);
+	hs_print_safe(stdout, object, strlen(object));
+	fputs(": ", stdout);
+	hs_print_safe(stdout, text ? text : "", text ? strlen(text) : 0);
+	putchar(')');
+}
+
+static void print_adapters(const json_t *list)
+{
+	size_t i;
+	const json_t *a;
+	json_array_foreach(list, i, a)
+	{
+		const char *id = json_string_value(json_object_get(a, "id")),
+			   *device = json_string_value(json_object_get(a, "device"));
+		printf("%-24s ", "adapter");
+		hs_print_safe(stdout, id ? id : "", id ? strlen(id) : 0);
+		printf(" %s", device ? device : _("not used"));
+		print_why(json_object_get(a, "why"));
+		putchar('\n');
+	}
+}
+
 /* What computes the models, and why not the GPU: a line each, in this person's language. */
 static void print_devices(const json_t *processes)
 {
@@ -36,18 +67,10 @@ static void print_devices(const json_t *processes)
 				continue;
 			printf("%-24s ", kinds[k]);
 			hs_print_safe(stdout, device, strlen(device));
-			const char *object = json_string_value(json_object_get(why, "object")),
-				   *hint = json_string_value(json_object_get(why, "hint"));
-			if (object && hint) {
-				const char *text = *hint ? _(hint) : json_string_value(json_object_get(why, "code"));
-				fputs(" (", stdout);
-				hs_print_safe(stdout, object, strlen(object));
-				fputs(": ", stdout);
-				hs_print_safe(stdout, text ? text : "", text ? strlen(text) : 0);
-				putchar(')');
-			}
+			print_why(why);
 			putchar('\n');
 		}
+		print_adapters(json_object_get(json_object_get(p, "detail"), "adapters"));
 	}
 }
 

@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "daemon/messages.h"
 
-#define HS_JAIL_PATHS_MAX 32
+#define HS_JAIL_PATHS_MAX 48
 
 enum hs_jail_access {
 	HS_JAIL_READ = 1,  /* files and folders below: open for reading, list */

@@ -479,6 +479,11 @@ bool hs_sequence_is_lost(const struct hs_sequence *s)
 	return lost;
 }
 
+const struct hs_adapter *hs_sequence_adapter(const struct hs_sequence *s)
+{
+	return s->adapter;
+}
+
 uint32_t hs_sequence_len(const struct hs_sequence *s)
 {
 	return s->len;

@@ -88,6 +88,7 @@ int hs_sequence_create_adapted(struct hs_model *m, const struct hs_adapter *a, u
 void hs_sequence_destroy(struct hs_sequence *s); /* wipes its KV cache */
 /* Whose it is: no number but 0 (nobody's) means anything here. A page of keys and values is wiped before it changes hands. */
 void hs_sequence_own(struct hs_sequence *s, uint64_t owner);
+const struct hs_adapter *hs_sequence_adapter(const struct hs_sequence *s); /* NULL: none */
 uint32_t hs_sequence_len(const struct hs_sequence *s);
 /* The GPU that held it is lost: every forward of it fails with -ENODEV. A sequence made anew will do. */
 bool hs_sequence_is_lost(const struct hs_sequence *s);

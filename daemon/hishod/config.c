@@ -21,6 +21,7 @@ static const cyaml_schema_field_t tenant_fields[] = {
 	LIMIT("generation_seconds", HS_LIMIT_GENERATION_SECONDS),
 	LIMIT("queue", HS_LIMIT_QUEUE),
 	LIMIT("generations", HS_LIMIT_GENERATIONS),
+	CYAML_FIELD_STRING_PTR("adapter", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct hs_config_tenant, adapter, 1, 1000),
 	CYAML_FIELD_END,
 };
 
@@ -72,12 +73,20 @@ static cyaml_config_t how(struct story *s)
 /* A limit that cannot be is told, not bent; nor does one of two entries win. */
 static int check_tenants(const struct hs_config *c, struct hs_err *err)
 {
+	unsigned n_adapters = 0;
 	for (unsigned i = 0; i < c->tenants_count; i++) {
 		const struct hs_config_tenant *t = &c->tenants[i];
 		for (unsigned k = 0; k < i; k++) {
 			if (strcmp(c->tenants[k].name, t->name) == 0)
 				return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml names a tenant twice."), "%s", t->name);
 		}
+		if (t->adapter && strcmp(t->name, "*") == 0)
+			return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml: an adapter belongs to one tenant, which it names."),
+				       "adapter: %s", t->adapter);
+		n_adapters += t->adapter != NULL;
+		if (n_adapters > HS_CONFIG_ADAPTERS_MAX)
+			return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml names more adapters than can be loaded."), "%u",
+				       (unsigned)HS_CONFIG_ADAPTERS_MAX);
 		for (size_t k = 0; k < HS_LIMIT_N; k++) {
 			if (t->of[k] && !hs_limit_ok((enum hs_limit)k, t->of[k]))
 				return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml: a limit is out of its range. See docs/operations.md."),
@@ -141,6 +150,17 @@ void hs_config_limits(const struct hs_config *c, const char *tenant, struct hs_l
 				ret->of[k] = t->of[k] ? t->of[k] : ret->of[k];
 		}
 	}
+}
+
+unsigned hs_config_adapter(const struct hs_config *c, const char *tenant)
+{
+	unsigned number = 0;
+	for (unsigned i = 0; i < c->tenants_count; i++) {
+		number += c->tenants[i].adapter != NULL;
+		if (c->tenants[i].adapter && strcmp(c->tenants[i].name, tenant) == 0)
+			return number;
+	}
+	return 0;
 }
 
 void hs_config_free(struct hs_config *c)

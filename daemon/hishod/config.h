@@ -17,9 +17,12 @@ struct hs_config_infer {
 
 #define HS_CONFIG_TENANTS_MAX 256
 
+#define HS_CONFIG_ADAPTERS_MAX 16
+
 struct hs_config_tenant { /* what one tenant may take; 0: as it is by itself */
 	char *name; /* "*": of all that it does not name */
 	uint64_t of[HS_LIMIT_N];
+	char *adapter; /* of the generator, a file relative to the state directory; NULL: none. Not of "*" */
 };
 
 struct hs_config {
@@ -42,5 +45,8 @@ void hs_config_free(struct hs_config *c); /* takes NULL */
 
 /* The limits of a tenant of that name: its own, and the defaults. */
 void hs_config_limits(const struct hs_config *c, const char *tenant, struct hs_limits *ret);
+
+/* The number of a tenant's adapter among all that hisho.yaml names, from 1, in its order; 0: none. */
+unsigned hs_config_adapter(const struct hs_config *c, const char *tenant);
 
 #endif

@@ -33,11 +33,12 @@ static bool related(const struct proc *a, const struct proc *b)
 
 static int announce(struct proc *to, const struct proc *peer, const struct tenant *t, int fd)
 {
-	char name[HS_ID_LEN + 2 + HS_LIMITS_TEXT_MAX] = "", text[HS_LIMITS_TEXT_MAX];
+	char name[HS_ID_LEN + 2 + HS_LIMITS_TEXT_MAX + 4] = "", terms[HS_LIMITS_TEXT_MAX + 4], text[HS_LIMITS_TEXT_MAX];
 	struct hs_limits limits;
 	hs_config_limits(to->keeper->config, t->name, &limits);
 	hs_limits_format(&limits, text);
-	const char *more = to->role == HS_PROCESS_WEB ? t->name : to->role == HS_PROCESS_INFER ? text : "";
+	(void)snprintf(terms, sizeof terms, "%s %u", text, hs_config_adapter(to->keeper->config, t->name)); /* fits: two digits */
+	const char *more = to->role == HS_PROCESS_WEB ? t->name : to->role == HS_PROCESS_INFER ? terms : "";
 	const char *between = to->role == HS_PROCESS_WEB ? "/" : to->role == HS_PROCESS_INFER ? " " : "";
 	(void)snprintf(name, sizeof name, "%s%s%s", t->id.s, between, more); /* the size is the largest sum */
 	HS_BUF_AUTO b = HS_BUF_INIT;

@@ -29,7 +29,7 @@ static_assert(ARGUMENTS_MAX <= HS_MSG_ARGUMENTS_MAX, "they travel in one message
 struct arguments {
 	const char *argv[ARGUMENTS_MAX];
 	size_t n;
-	char program[1200], text[4][1200], number[16], limits[HS_LIMITS_TEXT_MAX];
+	char program[1200], text[4 + HS_CONFIG_ADAPTERS_MAX][1200], number[16], limits[HS_LIMITS_TEXT_MAX];
 };
 
 static void add(struct arguments *a, const char *option, const char *value)
@@ -91,6 +91,9 @@ static void fill_arguments(const struct proc *p, struct arguments *a)
 		add_model(a, k, "--generator", k->generator ? k->generator : c->generator, 1);
 		add_model(a, k, "--embedder", k->embedder ? k->embedder : c->embedder, 2);
 		add_model(a, k, "--reranker", k->reranker ? k->reranker : c->reranker, 3);
+		for (unsigned i = 0, n = 0; i < c->tenants_count; i++)
+			if (c->tenants[i].adapter)
+				add_model(a, k, "--adapter", c->tenants[i].adapter, 4 + n++);
 		if (c->threads) {
 			(void)snprintf(a->number, sizeof a->number, "%u", c->threads);
 			add(a, "--threads", a->number);

@@ -276,13 +276,14 @@ static void set_class(struct hs_compute *c, struct hs_infer_job *job, enum hs_sc
 static int begin_sequence(struct hs_compute *c, struct hs_infer_job *job)
 {
 	uint32_t count;
-	int rc = hs_sequence_create(c->models->generator.model, (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
+	int rc = hs_sequence_create_adapted(c->models->generator.model, job->adapter,
+					    (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
 	if (rc < 0)
 		return rc;
 	hs_sequence_own(job->sequence, (uintptr_t)job->sched.tenant);
 	pthread_mutex_lock(&c->prefix_lock);
-	const struct hs_sequence *kept = hs_prefixes_find(&c->prefixes, job->sched.tenant, job->cache_key, job->prompt.ids,
-							  (uint32_t)job->prompt.count - 1, &count);
+	const struct hs_sequence *kept = hs_prefixes_find(&c->prefixes, job->sched.tenant, job->cache_key, job->adapter,
+							  job->prompt.ids, (uint32_t)job->prompt.count - 1, &count);
 	if (kept)
 		hs_sequence_copy(job->sequence, kept, count);
 	pthread_mutex_unlock(&c->prefix_lock);

@@ -50,6 +50,7 @@ struct hs_infer_job { /* the loop thread sets what stands above the line, before
 	struct hs_tok_ids prompt;
 	struct hs_fit_scopes scopes; /* of the prompt's beginning */
 	uint8_t cache_key[HS_PREFIX_KEY_LEN];
+	const struct hs_adapter *adapter; /* its tenant's, or NULL */
 	struct hs_sampler sampler;
 	struct hs_grammar *grammar; /* what the answer may be; NULL: anything. The mask takes it. */
 	uint32_t max_tokens;

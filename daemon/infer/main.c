@@ -21,6 +21,7 @@
 struct process {
 	const char *dir, *generator, *embedder, *reranker; /* the files by path once the arguments are read */
 	char paths[3][PATH_MAX];
+	const char *adapters[HS_ADAPTERS_MAX]; /* (models.n_adapters) */
 	unsigned threads;
 	struct hs_device_wish wish;
 	bool kv_q8;
@@ -42,6 +43,16 @@ static void tell_progress(void *arg, uint64_t done, uint64_t total)
 	if (tenths > *told)
 		hs_log("%u%% of the model is on the GPU", 10 * tenths);
 	*told = tenths;
+}
+
+/* What cannot be used is told by its file's name, here and in the status; its tenant gets no answers of the bare model. */
+static void load_adapters(struct process *p)
+{
+	for (uint32_t i = 0; i < p->models.n_adapters; i++) {
+		struct hs_err err = HS_ERR_INIT;
+		if (hs_served_adapter_load(&p->models.adapters[i], &p->models.generator, p->adapters[i], &err) < 0)
+			hs_log_err(p->adapters[i], &err);
+	}
 }
 
 /* On the compute thread. A model that cannot be loaded is told and left out: words are found without it. */
@@ -67,6 +78,7 @@ static void load(void *arg)
 	told = 0;
 	if (p->generator && hs_served_model_load(&p->models.generator, p->generator, HS_SERVED_GENERATOR, &options, &err) < 0)
 		hs_log_err("generator", &err);
+	load_adapters(p);
 }
 
 static void stop(struct process *p)
@@ -155,15 +167,12 @@ static const char *path_of(const struct process *p, const char *file, char out[s
 
 static bool take_arguments(struct process *p, int argc, char **argv)
 {
-	static const struct option options[] = {{"models", required_argument, NULL, 'm'},
-						{"generator", required_argument, NULL, 'g'},
-						{"embedder", required_argument, NULL, 'e'},
-						{"reranker", required_argument, NULL, 'r'},
-						{"threads", required_argument, NULL, 't'},
-						{"device", required_argument, NULL, 'd'},
-						{"plugin", required_argument, NULL, 'p'},
-						{"kv", required_argument, NULL, 'k'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+	    {"models", required_argument, NULL, 'm'},   {"generator", required_argument, NULL, 'g'},
+	    {"embedder", required_argument, NULL, 'e'}, {"reranker", required_argument, NULL, 'r'},
+	    {"adapter", required_argument, NULL, 'a'},  {"threads", required_argument, NULL, 't'},
+	    {"device", required_argument, NULL, 'd'},   {"plugin", required_argument, NULL, 'p'},
+	    {"kv", required_argument, NULL, 'k'},       {NULL, 0, NULL, 0}};
 	int o;
 	while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		char *end = NULL;
@@ -175,6 +184,10 @@ static bool take_arguments(struct process *p, int argc, char **argv)
 			p->embedder = optarg;
 		} else if (o == 'r') {
 			p->reranker = optarg;
+		} else if (o == 'a') {
+			if (p->models.n_adapters == HS_ADAPTERS_MAX)
+				return false;
+			p->adapters[p->models.n_adapters++] = optarg;
 		} else if (o == 't') {
 			unsigned long n = strtoul(optarg, &end, 10);
 			if (*optarg < '0' || *optarg > '9' || *end || n > THREADS_MAX)
@@ -233,6 +246,8 @@ static int enter_jail(struct process *p, struct hs_err *err)
 		let_see(&j, p->embedder, HS_JAIL_READ);
 	if (p->reranker)
 		let_see(&j, p->reranker, HS_JAIL_READ);
+	for (uint32_t i = 0; i < p->models.n_adapters; i++)
+		let_see(&j, p->adapters[i], HS_JAIL_READ);
 	if (hs_gpu_look(p->wish, p->plugin, &p->no_gpu) == 0)
 		let_driver_through(&j, p->plugin);
 	return hs_jail_enter(&j, &p->jail, err);
@@ -249,7 +264,8 @@ int main(int argc, char **argv)
 	}
 	if (!take_arguments(&p, argc, argv)) {
 		fprintf(stderr, "usage: hisho-infer --models DIR [--generator FILE] [--embedder FILE] [--reranker FILE]\n"
-				"                   [--threads N] [--device auto|cpu|cuda:N] [--plugin FILE] [--kv f16|q8]\n"
+				"                   [--adapter FILE]... [--threads N] [--device auto|cpu|cuda:N] [--plugin FILE] "
+				"[--kv f16|q8]\n"
 				"                   (started by hishod)\n");
 		return 2;
 	}

@@ -130,16 +130,25 @@ static bool is_of_kind(const struct hs_model_info *i, enum hs_served_kind kind)
 	return kind == HS_SERVED_GENERATOR ? !i->encoder : kind == HS_SERVED_EMBEDDER ? i->encoder && !i->n_labels : i->scores;
 }
 
-int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind,
-			 const struct hs_model_options *options, struct hs_err *err)
+/* The file's name, of which id becomes what stands before .gguf; NULL where it is too long. */
+static const char *name_of(const char *path, char id[static HS_MSG_NAME_MAX + 1])
 {
 	const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
 	if (strlen(file) > HS_MSG_NAME_MAX)
-		return hs_fail(err, EINVAL, "model.name", HS_N_("the file's name is too long"), "%s", file);
-	(void)snprintf(m->id, sizeof m->id, "%s", file); /* fits */
-	char *end = strstr(m->id, ".gguf");
+		return NULL;
+	(void)snprintf(id, HS_MSG_NAME_MAX + 1, "%s", file); /* fits */
+	char *end = strstr(id, ".gguf");
 	if (end)
 		*end = '\0';
+	return file;
+}
+
+int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_served_kind kind,
+			 const struct hs_model_options *options, struct hs_err *err)
+{
+	const char *file = name_of(path, m->id);
+	if (!file)
+		return hs_fail(err, EINVAL, "model.name", HS_N_("the file's name is too long"), "%s", path);
 	int rc = hash_file(path, m->hash);
 	if (rc < 0)
 		return hs_fail_errno(err, rc, "model.load", file);
@@ -161,8 +170,36 @@ int hs_served_model_load(struct hs_served_model *m, const char *path, enum hs_se
 	return rc;
 }
 
+int hs_served_adapter_load(struct hs_served_adapter *a, const struct hs_served_model *generator, const char *path,
+			   struct hs_err *err)
+{
+	const char *file = name_of(path, a->id);
+	int rc;
+	if (!file)
+		rc = hs_fail(err, EINVAL, "model.name", HS_N_("the file's name is too long"), "%s", path);
+	else if (!generator->model)
+		rc = hs_fail(err, ENOENT, "adapter.no_model", HS_N_("there is no generator that it could adapt"), "%s", file);
+	else if ((rc = hash_file(path, a->hash)) < 0)
+		rc = hs_fail_errno(err, rc, "adapter.load", file);
+	else
+		rc = hs_adapter_load(generator->model, path, &a->adapter, err);
+	if (rc < 0)
+		a->why = *err;
+	return rc;
+}
+
+bool hs_models_adapter(const struct hs_models *m, uint32_t number, const struct hs_served_adapter **ret)
+{
+	if (number > m->n_adapters || (number && !m->adapters[number - 1].adapter))
+		return false;
+	*ret = number ? &m->adapters[number - 1] : NULL;
+	return true;
+}
+
 void hs_models_finish(struct hs_models *m)
 {
+	for (size_t i = 0; i < HS_ADAPTERS_MAX; i++)
+		hs_adapter_destroy(m->adapters[i].adapter);
 	hs_chat_finish(&m->generator.chat);
 	hs_mask_vocab_destroy(m->generator.masks);
 	hs_model_destroy(m->generator.model);
@@ -187,15 +224,37 @@ static void add(const struct hs_served_model *m, struct hs_msg_models *list)
 	memcpy(out->hash, m->hash, sizeof out->hash);
 }
 
-int hs_models_put(const struct hs_models *m, struct hs_buf *out)
+/* MODEL+ADAPTER, cut where it is too long, and a hash of both hashes. */
+static int add_adapted(const struct hs_served_model *m, const struct hs_served_adapter *a, char id[static HS_MSG_NAME_MAX + 1],
+		       struct hs_msg_models *list)
 {
+	uint8_t both[2 * sizeof m->hash];
+	int most = HS_MSG_NAME_MAX / 2;
+	memcpy(both, m->hash, sizeof m->hash);
+	memcpy(both + sizeof m->hash, a->hash, sizeof a->hash);
+	(void)snprintf(id, HS_MSG_NAME_MAX + 1, "%.*s+%.*s", most, m->id, most - 1, a->id); /* fits */
+	add(m, list);
+	struct hs_msg_model *out = &list->items[list->count - 1];
+	out->id = (struct hs_slice){id, strlen(id)};
+	return EVP_Digest(both, sizeof both, out->hash, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+}
+
+int hs_models_put(const struct hs_models *m, uint32_t adapter, struct hs_buf *out)
+{
+	char id[HS_MSG_NAME_MAX + 1];
+	const struct hs_served_adapter *a;
 	struct hs_msg_models *list = calloc(1, sizeof *list);
 	if (!list)
 		return -ENOMEM;
-	add(&m->generator, list);
+	int rc = 0;
+	if (hs_models_adapter(m, adapter, &a) && a)
+		rc = add_adapted(&m->generator, a, id, list);
+	else if (!adapter)
+		add(&m->generator, list);
 	add(&m->embedder, list);
 	add(&m->reranker, list);
-	int rc = hs_put_models(out, list);
+	if (rc == 0)
+		rc = hs_put_models(out, list);
 	free(list);
 	return rc;
 }

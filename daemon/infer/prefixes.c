@@ -14,9 +14,10 @@ static void drop(struct hs_prefix *e)
 	*e = (struct hs_prefix){0};
 }
 
-static bool may_use(const struct hs_prefix *e, const void *tenant, const uint8_t *key)
+static bool may_use(const struct hs_prefix *e, const void *tenant, const uint8_t *key, const struct hs_adapter *adapter)
 {
-	return e->sequence && (!e->tenant || (e->tenant == tenant && memcmp(e->key, key, sizeof e->key) == 0));
+	return e->sequence && hs_sequence_adapter(e->sequence) == adapter &&
+	       (!e->tenant || (e->tenant == tenant && memcmp(e->key, key, sizeof e->key) == 0));
 }
 
 static uint32_t common(const struct hs_prefix *e, const hs_tok_id *ids, uint32_t n)
@@ -28,13 +29,13 @@ static uint32_t common(const struct hs_prefix *e, const hs_tok_id *ids, uint32_t
 }
 
 /* The entry that the prompt shares most with, and how much. */
-static struct hs_prefix *best(struct hs_prefixes *p, const void *tenant, const uint8_t *key, const hs_tok_id *ids, uint32_t n,
-			      uint32_t *ret_count)
+static struct hs_prefix *best(struct hs_prefixes *p, const void *tenant, const uint8_t *key, const struct hs_adapter *adapter,
+			      const hs_tok_id *ids, uint32_t n, uint32_t *ret_count)
 {
 	struct hs_prefix *found = NULL;
 	*ret_count = HS_PREFIX_TOKENS_MIN - 1;
 	for (struct hs_prefix *e = p->list; e < p->list + HS_PREFIXES_MAX; e++) {
-		uint32_t count = may_use(e, tenant, key) ? common(e, ids, n) : 0;
+		uint32_t count = may_use(e, tenant, key, adapter) ? common(e, ids, n) : 0;
 		if (count > *ret_count) {
 			*ret_count = count;
 			found = e;
@@ -44,9 +45,10 @@ static struct hs_prefix *best(struct hs_prefixes *p, const void *tenant, const u
 }
 
 const struct hs_sequence *hs_prefixes_find(struct hs_prefixes *p, const void *tenant, const uint8_t key[static HS_PREFIX_KEY_LEN],
-					   const hs_tok_id *ids, uint32_t n, uint32_t *ret_count)
+					   const struct hs_adapter *adapter, const hs_tok_id *ids, uint32_t n,
+					   uint32_t *ret_count)
 {
-	struct hs_prefix *e = best(p, tenant, key, ids, n, ret_count);
+	struct hs_prefix *e = best(p, tenant, key, adapter, ids, n, ret_count);
 	if (!e)
 		return NULL;
 	e->used = ++p->tick;
@@ -79,13 +81,14 @@ static struct hs_prefix *place(struct hs_prefixes *p, const void *tenant)
 void hs_prefixes_keep(struct hs_prefixes *p, struct hs_model *m, const void *tenant, const uint8_t key[static HS_PREFIX_KEY_LEN],
 		      const struct hs_sequence *from, const hs_tok_id *ids, uint32_t n)
 {
+	const struct hs_adapter *adapter = hs_sequence_adapter(from);
 	uint32_t held;
-	if (n < HS_PREFIX_TOKENS_MIN || n > HS_PREFIX_TOKENS_MAX || (best(p, tenant, key, ids, n, &held) && held == n))
+	if (n < HS_PREFIX_TOKENS_MIN || n > HS_PREFIX_TOKENS_MAX || (best(p, tenant, key, adapter, ids, n, &held) && held == n))
 		return;
 	struct hs_prefix kept = {.tenant = tenant, .count = n, .used = ++p->tick};
 	memcpy(kept.key, key, sizeof kept.key);
 	kept.ids = calloc(n, sizeof *kept.ids);
-	if (!kept.ids || hs_sequence_create(m, n, &kept.sequence) < 0) {
+	if (!kept.ids || hs_sequence_create_adapted(m, adapter, n, &kept.sequence) < 0) {
 		free(kept.ids);
 		return;
 	}

@@ -1,7 +1,8 @@
 /*
  * Prefixes kept: sequences whose keys and values a later prompt may begin with. Each belongs to one tenant under one cache
  * key (tenant, user, visible classes; FOUNDATIONS: nothing is shared between them), but those that hold instructions only
- * and no data, which all share. A prompt takes over a copy of the longest prefix that is its own, bit for bit what computing
+ * and no data, which all share; and to one adapter or none, always: the same words computed with another are other numbers.
+ * A prompt takes over a copy of the longest prefix that is its own, bit for bit what computing
  * it would give. The compute thread's; entries are few and walked.
  */
 #ifndef HISHO_DAEMON_INFER_PREFIXES_H
@@ -31,7 +32,8 @@ struct hs_prefixes {
 
 /* The sequence that holds most of the prompt's beginning, and how much; NULL: none holds HS_PREFIX_TOKENS_MIN of it. */
 const struct hs_sequence *hs_prefixes_find(struct hs_prefixes *p, const void *tenant, const uint8_t key[static HS_PREFIX_KEY_LEN],
-					   const hs_tok_id *ids, uint32_t n, uint32_t *ret_count);
+					   const struct hs_adapter *adapter, const hs_tok_id *ids, uint32_t n,
+					   uint32_t *ret_count);
 
 /*
  * Keep a copy of the first n positions of a sequence of m, which hold ids; older ones make place, the tenant's own first.

@@ -26,6 +26,7 @@ struct client { /* a channel; after it is gone, what its jobs still point to */
 	struct hs_sched_tenant tenant;
 	char name[HS_MSG_NAME_MAX + 1]; /* the tenant's id */
 	struct hs_limits limits;
+	uint32_t adapter;            /* its number; 0: none */
 	struct hs_token_count count; /* what its generations took, since the channel is there */
 	struct request *requests;
 	size_t n_generations, n_reranks; /* of them */
@@ -390,6 +391,11 @@ static int fit_job(struct client *k, const struct hs_msg_generate *ask, struct h
 	const struct hs_served_model *m = &k->infer->models->generator;
 	if (!m->model)
 		return hs_fail(err, ENOENT, "model.none", HS_N_("no model of this kind is loaded"), "generator");
+	const struct hs_served_adapter *adapter;
+	if (!hs_models_adapter(k->infer->models, k->adapter, &adapter)) /* the bare model's answers are not what it is to give */
+		return hs_fail(err, ENOENT, "model.adapter", HS_N_("this tenant's adapter cannot be used: hisho status says why"),
+			       "generator");
+	job->adapter = adapter ? adapter->adapter : NULL;
 	uint32_t own = (uint32_t)k->limits.of[HS_LIMIT_CONTEXT];
 	uint32_t context = HS_MIN(own, HS_MIN(hs_model_info(m->model)->context, HS_CONTEXT_MAX));
 	job->max_tokens = HS_MIN(ask->max_tokens, HS_MIN(HS_ANSWER_TOKENS_MAX, context / 2));
@@ -449,7 +455,7 @@ static int take_models(struct client *k, const struct hs_frame *f)
 	k->wants_models = !k->infer->loaded;
 	if (k->wants_models)
 		return 0;
-	int rc = hs_models_put(k->infer->models, &b);
+	int rc = hs_models_put(k->infer->models, k->adapter, &b);
 	return rc < 0 ? rc : hs_channel_send(k->channel, HS_MSG_MODELS_REPLY, f ? f->request : 0, 0, b.data, b.len);
 }
 
@@ -545,6 +551,24 @@ static void on_gone(void *ctx, const struct hs_err *why)
 	close_client(ctx);
 }
 
+/* "LIMITS" or "LIMITS ADAPTER"; "" is all by default. */
+static bool read_terms(struct client *k, const char *text)
+{
+	char limits[HS_LIMITS_TEXT_MAX];
+	size_t n = strcspn(text, " ");
+	if (n >= sizeof limits)
+		return false;
+	memcpy(limits, text, n);
+	limits[n] = '\0';
+	char *end = NULL;
+	const char *number = text[n] ? text + n + 1 : "0";
+	unsigned long adapter = strtoul(number, &end, 10);
+	if (*number < '0' || *number > '9' || *end || adapter > HS_ADAPTERS_MAX)
+		return false;
+	k->adapter = (uint32_t)adapter;
+	return hs_limits_parse(limits, &k->limits);
+}
+
 void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd)
 {
 	static const struct hs_channel_events events = {.frame = on_frame, .gone = on_gone};
@@ -558,7 +582,7 @@ void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd)
 	k->infer = s;
 	(void)snprintf(k->name, sizeof k->name, "%.*s", (int)strcspn(tenant, " "), tenant); /* an id is short */
 	const char *limits = strchr(tenant, ' ');
-	if (!hs_limits_parse(limits ? limits + 1 : "", &k->limits)) {
+	if (!read_terms(k, limits ? limits + 1 : "")) {
 		(void)close(fd); /* as above: hishod is not of this version */
 		free(k);
 		hs_log("the limits of %s cannot be read", tenant);

@@ -21,7 +21,10 @@ struct hs_infer;
 int hs_infer_create(uv_loop_t *loop, struct hs_models *models, struct hs_compute *compute, struct hs_infer **ret) HS_MUST_CHECK;
 void hs_infer_destroy(struct hs_infer *s); /* after hs_compute_destroy */
 
-/* A channel to a tenant; takes fd. tenant: its id, or its id, a space, and its limits (daemon/limits.h). */
+/*
+ * A channel to a tenant; takes fd. tenant: its id, and behind spaces, each as far as it goes, its limits (daemon/limits.h) and the
+ * number of its adapter, from 1.
+ */
 void hs_infer_attach(struct hs_infer *s, const char *tenant, int fd);
 
 /* The models are there, or are known not to be: who asked for them is answered. */

@@ -45,10 +45,33 @@ static int put_model(const struct hs_served_model *m, const char *kind, struct h
 	return rc < 0 ? rc : hs_buf_append_byte(out, '}');
 }
 
+/* ,"adapters":[..]: what they are, or why they cannot be used. The CPU computes what is adapted, wherever the model is. */
+static int put_adapters(const struct hs_models *m, struct hs_buf *out)
+{
+	int rc = m->n_adapters ? hs_buf_append_str(out, ",\"adapters\":[") : 0;
+	for (uint32_t i = 0; i < m->n_adapters && rc == 0; i++) {
+		const struct hs_served_adapter *a = &m->adapters[i];
+		rc = hs_buf_append_str(out, i ? ",{" : "{");
+		if (rc == 0)
+			rc = put_pair(out, "id", a->id);
+		if (rc == 0 && a->adapter)
+			rc = hs_buf_printf(out, ",\"rank\":%u,\"bytes\":%llu,\"device\":\"cpu\"",
+					   hs_adapter_info(a->adapter)->rank,
+					   (unsigned long long)hs_adapter_info(a->adapter)->file_bytes);
+		if (rc == 0 && !a->adapter)
+			rc = put_why(&a->why, out);
+		if (rc == 0)
+			rc = hs_buf_append_byte(out, '}');
+	}
+	return rc == 0 && m->n_adapters ? hs_buf_append_byte(out, ']') : rc;
+}
+
 int hs_put_served_models(const struct hs_models *m, struct hs_buf *out)
 {
 	int rc = put_model(&m->generator, "generator", out);
 	if (rc == 0)
 		rc = put_model(&m->embedder, "embedder", out);
-	return rc < 0 ? rc : put_model(&m->reranker, "reranker", out);
+	if (rc == 0)
+		rc = put_model(&m->reranker, "reranker", out);
+	return rc < 0 ? rc : put_adapters(m, out);
 }

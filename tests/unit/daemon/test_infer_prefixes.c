@@ -1,5 +1,6 @@
 #include "daemon/infer/prefixes.h"
 
+#include "tests/unit/inference/adapters.h"
 #include "tests/unit/inference/support.h"
 #include "tests/unit/inference/tiny.h"
 #include "tests/unit/test.h"
@@ -29,22 +30,73 @@ static void make_ids(hs_tok_id *ids, uint32_t n, uint32_t parts, int which)
 		ids[i] = (hs_tok_id)((i * 7 + (i >= parts ? (uint32_t)which : 0)) % 37);
 }
 
-static void keep(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+static void keep_adapted(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const struct hs_adapter *adapter,
+			 const hs_tok_id *ids, uint32_t n)
 {
 	struct hs_sequence *s = NULL;
 	const float *logits;
-	assert_int_equal(hs_sequence_create(model, n, &s), 0);
+	assert_int_equal(hs_sequence_create_adapted(model, adapter, n, &s), 0);
 	assert_int_equal(hs_sequence_forward(s, ids, n, NULL, NULL, &logits), 0);
 	hs_prefixes_keep(p, model, tenant, k, s, ids, n);
 	hs_sequence_destroy(s);
 }
 
-static uint32_t found(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+static void keep(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+{
+	keep_adapted(p, tenant, k, NULL, ids, n);
+}
+
+static uint32_t found_adapted(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const struct hs_adapter *adapter,
+			      const hs_tok_id *ids, uint32_t n)
 {
 	uint32_t count = 0;
-	const struct hs_sequence *s = hs_prefixes_find(p, tenant, k, ids, n, &count);
+	const struct hs_sequence *s = hs_prefixes_find(p, tenant, k, adapter, ids, n, &count);
 	assert_true(!s || (count >= HS_PREFIX_TOKENS_MIN && count <= hs_sequence_len(s)));
 	return s ? count : 0;
+}
+
+static uint32_t found(struct hs_prefixes *p, const void *tenant, const uint8_t *k, const hs_tok_id *ids, uint32_t n)
+{
+	return found_adapted(p, tenant, k, NULL, ids, n);
+}
+
+/* What one adapter computed serves no other, and not the bare model: not of one tenant, and not of everyone's. */
+static void test_only_of_the_same_adapter(void **state)
+{
+	struct hs_prefixes p = {0};
+	struct hs_adapter *adapters[2] = {NULL};
+	hs_tok_id ids[60];
+	make_ids(ids, 60, 60, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct tiny_adapter a = TINY_ADAPTER;
+		struct hs_err err = HS_ERR_INIT;
+		char path[32];
+		a.seed += i;
+		adapter_file(TINY_F32, &a, path);
+		assert_int_equal(hs_adapter_load(model, path, &adapters[i], &err), 0);
+		unlink(path);
+	}
+	keep_adapted(&p, &tenants[0], key[0], adapters[0], ids, 50);
+	keep_adapted(&p, NULL, key[0], adapters[1], ids, 30);
+	assert_int_equal(found_adapted(&p, &tenants[0], key[0], adapters[0], ids, 60), 50);
+	assert_int_equal(found_adapted(&p, &tenants[0], key[0], adapters[1], ids, 60), 30);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 60), 0);
+	keep(&p, NULL, key[0], ids, 40);
+	assert_int_equal(found(&p, &tenants[0], key[0], ids, 60), 40);
+	assert_int_equal(found_adapted(&p, &tenants[1], key[0], adapters[0], ids, 60), 0);
+	/* nor would a copy that was asked for by mistake be made */
+	struct hs_sequence *bare = NULL, *adapted = NULL;
+	const float *logits;
+	assert_int_equal(hs_sequence_create(model, 60, &bare), 0);
+	assert_int_equal(hs_sequence_create_adapted(model, adapters[0], 60, &adapted), 0);
+	assert_int_equal(hs_sequence_forward(bare, ids, 20, NULL, NULL, &logits), 0);
+	hs_sequence_copy(adapted, bare, 20);
+	assert_int_equal(hs_sequence_len(adapted), 0);
+	hs_sequence_destroy(bare);
+	hs_sequence_destroy(adapted);
+	hs_prefixes_finish(&p);
+	for (uint32_t i = 0; i < 2; i++)
+		hs_adapter_destroy(adapters[i]);
 }
 
 static void test_only_under_the_same_key(void **state)
@@ -127,9 +179,8 @@ static void test_what_is_not_worth_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_only_under_the_same_key),
-	    cmocka_unit_test(test_instructions_are_everyones),
-	    cmocka_unit_test(test_a_tenant_displaces_its_own_first),
+	    cmocka_unit_test(test_only_of_the_same_adapter),   cmocka_unit_test(test_only_under_the_same_key),
+	    cmocka_unit_test(test_instructions_are_everyones), cmocka_unit_test(test_a_tenant_displaces_its_own_first),
 	    cmocka_unit_test(test_what_is_not_worth_it),
 	};
 	return cmocka_run_group_tests(tests, load_model, free_model);

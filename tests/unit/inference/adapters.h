@@ -2,6 +2,11 @@
 #ifndef HISHO_TESTS_INFERENCE_ADAPTERS_H
 #define HISHO_TESTS_INFERENCE_ADAPTERS_H
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
 #include "inference/lora/lora.h"
 #include "tests/unit/inference/families.h"
 
@@ -117,6 +122,25 @@ static inline void close_adapter(struct adapter *a)
 	hs_lora_destroy(a->lora);
 	hs_gguf_close(a->g);
 	hs_buf_finish(&a->file);
+}
+
+/* An adapter's file for a tiny model of two layers: its path, which the caller unlinks. */
+static inline void adapter_file(struct tiny t, const struct tiny_adapter *a, char path[static 32])
+{
+	struct hs_buf base = HS_BUF_INIT, file = HS_BUF_INIT;
+	struct hs_gguf *g = NULL;
+	struct hs_err err = HS_ERR_INIT;
+	assert_int_equal(tiny_write(t, NULL, &base), 0);
+	assert_int_equal(hs_gguf_open_memory(base.data, base.len, &g, &err), 0);
+	adapter_write(a, g, t.arch, t.layers, &file);
+	(void)snprintf(path, 32, "/tmp/hisho-adapter-XXXXXX");
+	int fd = mkostemp(path, O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(hs_fd_write_all(fd, file.data, file.len), 0);
+	close(fd);
+	hs_gguf_close(g);
+	hs_buf_finish(&base);
+	hs_buf_finish(&file);
 }
 
 #endif

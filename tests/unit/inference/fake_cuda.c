@@ -92,6 +92,7 @@ const struct hs_cuda_plugin *hs_cuda_plugin(void)
 	backend = hs_backend_cpu;
 	backend.name = "fake";
 	backend.open = NULL;
+	backend.adapter_open = NULL; /* as the true one: the CPU computes what is adapted */
 	backend.forward = forward;
 	backend.encode = encode;
 	backend.sequence_create = create;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "inference/engine.h"
+#include "tests/unit/inference/adapters.h"
 #include "tests/unit/inference/support.h"
 #include "tests/unit/inference/tiny.h"
 #include "tests/unit/test.h"
@@ -133,6 +134,44 @@ static void test_what_computes_is_told(void **state)
 	assert_null(m);
 }
 
+/* The CPU computes what has an adapter, beside the device, in one call; each as if it were alone on a CPU. */
+static void test_adapters_beside_a_device(void **state)
+{
+	static const hs_tok_id ids[] = {4, 9, 14, 19, 24, 29};
+	struct hs_gpu gpu;
+	struct hs_model *models[2]; /* on the CPU; on the device */
+	float want[2][37];
+	char path[32];
+	open_fake("", &gpu);
+	adapter_file(TINY_F32, &TINY_ADAPTER, path);
+	for (int i = 0; i < 2; i++) {
+		unsigned ends = 0;
+		struct hs_err err = HS_ERR_INIT;
+		struct hs_adapter *a = NULL;
+		struct hs_sequence *s[2] = {NULL};
+		models[i] = load_tiny(TINY_F32, i ? &gpu : NULL, &ends);
+		assert_int_equal(hs_adapter_load(models[i], path, &a, &err), 0);
+		assert_int_equal(hs_adapter_info(a)->rank, 5);
+		assert_string_equal(hs_adapter_info(a)->name, "tiny");
+		for (int k = 0; k < 2; k++)
+			assert_int_equal(hs_sequence_create_adapted(models[i], k ? a : NULL, 16, &s[k]), 0);
+		struct hs_step steps[2] = {{.sequence = s[0], .ids = ids, .n = 6, .n_logits = 1},
+					   {.sequence = s[1], .ids = ids, .n = 6, .n_logits = 1}};
+		assert_int_equal(hs_forward(steps, 2, NULL, NULL), 0);
+		assert_memory_not_equal(steps[0].logits[0], steps[1].logits[0], sizeof want[0]);
+		for (int k = 0; k < 2 && i == 0; k++)
+			memcpy(want[k], steps[k].logits[0], sizeof want[k]);
+		for (int k = 0; k < 2; k++) {
+			assert_memory_equal(want[k], steps[k].logits[0], sizeof want[k]);
+			assert_false(hs_sequence_is_lost(s[k]));
+			hs_sequence_destroy(s[k]);
+		}
+		hs_adapter_destroy(a);
+		hs_model_destroy(models[i]);
+	}
+	unlink(path);
+}
+
 /* Sequences on a lost device fail, those made anew compute on the CPU what it would have given from the start. */
 static void test_a_lost_device(void **state)
 {
@@ -231,6 +270,7 @@ int main(void)
 	    cmocka_unit_test(test_each_fault_has_its_line),
 	    cmocka_unit_test(test_files_that_are_no_plugin),
 	    cmocka_unit_test(test_what_computes_is_told),
+	    cmocka_unit_test(test_adapters_beside_a_device),
 	    cmocka_unit_test(test_a_lost_device),
 	    cmocka_unit_test(test_embedding_goes_on),
 	    cmocka_unit_test(test_no_memory_ends_the_request_only),
