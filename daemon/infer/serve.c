@@ -215,11 +215,11 @@ static struct request *find_request(struct client *k, uint64_t id)
 	return r;
 }
 
-static int fail_busy(struct hs_err *err, int rc)
+/* limit: of requests, that -EBUSY is about */
+static int fail_busy(struct hs_err *err, int rc, int limit)
 {
 	if (rc == -EBUSY)
-		return hs_fail(err, EBUSY, "model.queue_full", HS_N_("wait until earlier requests are answered"), "%d requests",
-			       HS_SCHED_QUEUE_MAX);
+		return hs_fail(err, EBUSY, "model.queue_full", HS_N_("wait until earlier requests are answered"), "%d requests", limit);
 	return hs_fail_errno(err, rc, "model.request", "request");
 }
 
@@ -227,7 +227,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 {
 	struct request *r = calloc(1, sizeof *r);
 	if (!r)
-		return fail_busy(err, -ENOMEM);
+		return fail_busy(err, -ENOMEM, 0);
 	*r = (struct request){.job = job, .client = k, .id = f->request};
 	job->owner = r;
 	job->deadline = deadline;
@@ -237,7 +237,7 @@ static int add_request(struct client *k, const struct hs_frame *f, struct hs_inf
 	int rc = hs_compute_add(k->infer->compute, job);
 	if (rc < 0) {
 		free(r);
-		return fail_busy(err, rc);
+		return fail_busy(err, rc, HS_SCHED_QUEUE_MAX);
 	}
 	r->next = k->requests;
 	k->requests = r;
@@ -308,7 +308,7 @@ static int take_rerank(struct client *k, const struct hs_frame *f, struct hs_err
 	if (rc == 0 && f->payload_len > HS_INFER_RERANK_BYTES_MAX)
 		rc = hs_fail(err, EMSGSIZE, "model.rerank_too_long", "", "%zu bytes", (size_t)f->payload_len);
 	if (rc == 0 && k->n_reranks >= HS_INFER_RERANKS_MAX)
-		rc = fail_busy(err, -EBUSY);
+		rc = fail_busy(err, -EBUSY, HS_INFER_RERANKS_MAX);
 	if (rc == 0) {
 		struct hs_slice texts[1 + HS_MSG_RERANK_MAX] = {ask->question};
 		memcpy(texts + 1, ask->passages, ask->count * sizeof *texts);
