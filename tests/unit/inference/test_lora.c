@@ -1,6 +1,6 @@
 /*
- * Adapters: what they add, against what Hugging Face's transformers and peft compute where there are numbers of theirs
- * (tests/golden.py) and against the reference in double precision; that neighbours in a batch change no bit; that what does not
+ * Adapters: what they add, against the reference in double precision, and against Hugging Face's transformers and peft where
+ * data/golden/NAME-lora.txt holds numbers of theirs (none does yet); that neighbours in a batch change no bit; that what does not
  * fit is refused by name.
  *
  * With HISHO_GOLDEN_OUT set, this program only writes the adapters there.
