@@ -15,7 +15,7 @@ static const char *reason(unsigned status)
 		{405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {413, "Content Too Large"},
 		{414, "URI Too Long"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {421, "Misdirected Request"},
 		{422, "Unprocessable Content"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-		{500, "Internal Server Error"}, {501, "Method Not Known"}, {503, "Service Unavailable"},
+		{500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"},
 		{505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
 	};
 	for (size_t i = 0; i < HS_ARRAY_LEN(reasons); i++) {
