@@ -41,8 +41,14 @@ static int visit(FTSENT *e, const char *root_name, size_t root_len,
 	case FTS_NS:
 		(void)hs_fail(&err, e->fts_errno, "file.open", "", "%s (%s)", e->fts_path, strerror(e->fts_errno));
 		return fn(ctx, &file, &err);
-	default: /* folders are entered; links, sockets and the like are not documents */
+	case FTS_D:
+	case FTS_DP:
 		return 0;
+	default: /* links, sockets and the like are not documents: passed over below, but not where a person names one */
+		if (e->fts_level > 0)
+			return 0;
+		(void)hs_fail(&err, EINVAL, "file.kind", HS_N_("Only files and folders can be filed."), "%s", e->fts_path);
+		return fn(ctx, &file, &err);
 	}
 }
 

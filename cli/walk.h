@@ -16,7 +16,8 @@ struct hs_walk_file {
 
 /*
  * Calls fn for each file below argument until it returns non-zero, which is returned. What cannot be looked into is told to
- * fn with size 0 and err filled, and the walk goes on. Symbolic links below the argument are not followed.
+ * fn with size 0 and err filled, and the walk goes on; so is an argument that is a device, a pipe or a socket ("file.kind").
+ * Below the argument those are passed over, and symbolic links are not followed.
  */
 int hs_walk(const char *argument, int (*fn)(void *ctx, const struct hs_walk_file *file, const struct hs_err *err), void *ctx,
 	    struct hs_err *err) HS_MUST_CHECK;
