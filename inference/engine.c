@@ -313,24 +313,31 @@ void hs_model_device(struct hs_model *m, struct hs_model_device *ret)
 {
 	struct placed *on = in_use(m);
 	struct hs_cuda_usage u = {0};
+	struct hs_backend_pages pages = {0};
 	if (on->plugin)
 		on->plugin->usage(on->computed, &u);
+	else if (on->backend->pages)
+		on->backend->pages(on->computed, &pages);
 	pthread_mutex_lock(&m->lock);
 	*ret = m->device;
 	pthread_mutex_unlock(&m->lock);
 	ret->weight_bytes = u.weight_bytes;
 	ret->memory_bytes = u.weight_bytes + u.work_bytes + u.page_bytes * u.n_pages;
-	ret->page_bytes = u.page_bytes;
-	ret->n_pages = u.n_pages;
-	ret->n_pages_used = u.n_used;
-	ret->page_tokens = u.page_tokens;
+	if (on->plugin)
+		pages =
+		    (struct hs_backend_pages){.n = u.n_pages, .n_used = u.n_used, .tokens = u.page_tokens, .bytes = u.page_bytes};
+	ret->page_bytes = pages.bytes;
+	ret->n_pages = pages.n;
+	ret->n_pages_used = pages.n_used;
+	ret->page_tokens = pages.tokens;
 	let_go(m, on);
 }
 
 uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner)
 {
 	struct placed *on = in_use(m);
-	uint32_t n = on->plugin ? on->plugin->pages_of(on->computed, owner) : 0;
+	uint32_t (*pages_of)(struct hs_backend_model *, uint64_t) = on->plugin ? on->plugin->pages_of : on->backend->pages_of;
+	uint32_t n = pages_of ? pages_of(on->computed, owner) : 0;
 	let_go(m, on);
 	return n;
 }

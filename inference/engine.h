@@ -37,8 +37,8 @@ struct hs_model_device {
 	bool gpu;          /* then: */
 	uint64_t weight_bytes;
 	uint64_t memory_bytes;                       /* weights, work, pages */
-	uint64_t page_bytes;                         /* of one of: */
-	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values */
+	uint64_t page_bytes;                         /* of one of; also of the CPU: */
+	uint32_t n_pages, n_pages_used, page_tokens; /* of keys and values; 0: it has none */
 };
 
 struct hs_model_info {
@@ -61,7 +61,7 @@ const struct hs_tokenizer *hs_model_tokenizer(const struct hs_model *m);
 
 /* From any thread. A GPU that is lost in the middle of things is replaced by the CPU: what computes may change. */
 void hs_model_device(struct hs_model *m, struct hs_model_device *ret);
-/* Pages of keys and values that an owner's sequences hold on the GPU. From any thread. */
+/* Pages of keys and values that an owner's sequences hold. From any thread. */
 uint32_t hs_model_pages_of(struct hs_model *m, uint64_t owner);
 
 /*

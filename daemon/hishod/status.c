@@ -220,9 +220,9 @@ static const struct {
 	{"hisho_embedded_texts_total", "counter", "Texts that were embedded.", NULL, "embedded"},
 	{"hisho_gpu_bytes", "gauge", "Memory of the GPU that the chat model takes, pages included.", "generator", "gpu_bytes"},
 	{"hisho_gpu_embedder_bytes", "gauge", "Memory of the GPU that the embedding model takes.", "embedder", "gpu_bytes"},
-	{"hisho_gpu_pages", "gauge", "Pages of keys and values on the GPU.", "generator", "pages"},
-	{"hisho_gpu_pages_used", "gauge", "Those that answers and kept prefixes hold.", "generator", "pages_used"},
-	{"hisho_gpu_page_bytes", "gauge", "Memory of one of them.", "generator", "page_bytes"},
+	{"hisho_kv_pages", "gauge", "Pages of keys and values of the chat model.", "generator", "pages"},
+	{"hisho_kv_pages_used", "gauge", "Those that answers and kept prefixes hold.", "generator", "pages_used"},
+	{"hisho_kv_page_bytes", "gauge", "Memory of one of them.", "generator", "page_bytes"},
 };
 
 static json_int_t number(const struct proc *p, const char *key)
@@ -260,10 +260,10 @@ static int put_infer(struct hs_buf *b, const struct keeper *k)
 	}
 	if (rc < 0 || !json_object_get(json_object_get(k->infer.status, "generator"), "pages"))
 		return rc;
-	rc = hs_buf_append_str(b, "# HELP hisho_gpu_pages_held Pages of keys and values on the GPU that are the tenant's.\n"
-				  "# TYPE hisho_gpu_pages_held gauge\n");
+	rc = hs_buf_append_str(b, "# HELP hisho_kv_pages_held Pages of keys and values that are the tenant's.\n"
+				  "# TYPE hisho_kv_pages_held gauge\n");
 	for (const struct tenant *t = k->tenants; t && rc == 0; t = t->next)
-		rc = hs_buf_printf(b, "hisho_gpu_pages_held{tenant=\"%s\"} %lld\n", t->name,
+		rc = hs_buf_printf(b, "hisho_kv_pages_held{tenant=\"%s\"} %lld\n", t->name,
 				   (long long)json_integer_value(
 				       json_object_get(json_object_get(k->infer.status, "pages_of"), t->id.s)));
 	return rc;

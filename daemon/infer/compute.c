@@ -272,12 +272,24 @@ static void set_class(struct hs_compute *c, struct hs_infer_job *job, enum hs_sc
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* Of no more use on a lost device, nor where an answer wants their pages. */
+static void drop_prefixes(struct hs_compute *c)
+{
+	pthread_mutex_lock(&c->prefix_lock);
+	hs_prefixes_finish(&c->prefixes);
+	pthread_mutex_unlock(&c->prefix_lock);
+}
+
 /* A sequence for the prompt, with what a kept prefix holds of it; the last token at least is computed. */
 static int begin_sequence(struct hs_compute *c, struct hs_infer_job *job)
 {
-	uint32_t count;
-	int rc = hs_sequence_create_adapted(c->models->generator.model, job->adapter,
-					    (uint32_t)job->prompt.count + job->max_tokens, &job->sequence);
+	uint32_t count, most = (uint32_t)job->prompt.count + job->max_tokens;
+	struct hs_model *m = c->models->generator.model;
+	int rc = hs_sequence_create_adapted(m, job->adapter, most, &job->sequence);
+	if (rc == -ENOMEM) {
+		drop_prefixes(c);
+		rc = hs_sequence_create_adapted(m, job->adapter, most, &job->sequence);
+	}
 	if (rc < 0)
 		return rc;
 	hs_sequence_own(job->sequence, (uintptr_t)job->sched.tenant);
@@ -310,14 +322,6 @@ static int begin_decoding(struct hs_compute *c, struct hs_infer_job *job, const 
 	job->decodes = true;
 	set_class(c, job, HS_SCHED_DECODE);
 	return 0;
-}
-
-/* Prefixes on a lost device are of no more use. */
-static void drop_prefixes(struct hs_compute *c)
-{
-	pthread_mutex_lock(&c->prefix_lock);
-	hs_prefixes_finish(&c->prefixes);
-	pthread_mutex_unlock(&c->prefix_lock);
 }
 
 /* The device was lost and another computes: nothing has been told of this answer yet, so it begins anew. Once. */

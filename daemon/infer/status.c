@@ -36,10 +36,10 @@ static int put_model(const struct hs_served_model *m, const char *kind, struct h
 	if (rc == 0)
 		rc = put_pair(out, "device", d.name);
 	if (rc == 0 && d.gpu)
-		rc = hs_buf_printf(out,
-				   ",\"gpu_bytes\":%llu,\"pages\":%u,\"pages_used\":%u,\"page_tokens\":%u,\"page_bytes\":%llu",
-				   (unsigned long long)d.memory_bytes, d.n_pages, d.n_pages_used, d.page_tokens,
-				   (unsigned long long)d.page_bytes);
+		rc = hs_buf_printf(out, ",\"gpu_bytes\":%llu", (unsigned long long)d.memory_bytes);
+	if (rc == 0 && d.n_pages)
+		rc = hs_buf_printf(out, ",\"pages\":%u,\"pages_used\":%u,\"page_tokens\":%u,\"page_bytes\":%llu", d.n_pages,
+				   d.n_pages_used, d.page_tokens, (unsigned long long)d.page_bytes);
 	if (rc == 0 && d.why.num)
 		rc = put_why(&d.why, out);
 	return rc < 0 ? rc : hs_buf_append_byte(out, '}');

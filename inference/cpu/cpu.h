@@ -4,6 +4,7 @@
 #ifndef HISHO_INFERENCE_CPU_H
 #define HISHO_INFERENCE_CPU_H
 
+#include "inference/cpu/kv.h"
 #include "inference/cpu/kernels.h"
 #include "inference/cpu/pool.h"
 #include "inference/lora/lora.h"
@@ -17,6 +18,7 @@ struct hs_backend_model {
 	const struct hs_weights *w;
 	const struct hs_kernels *kernels;
 	struct hs_pool *pool;
+	struct hs_kv *kv;              /* NULL for encoders */
 	struct hs_cpu_layer *layers;   /* (n_layers) */
 	struct hs_packed head;         /* zeroed for encoders */
 	struct hs_packed cls, cls_out; /* of a classifier */
@@ -48,6 +50,7 @@ void hs_cpu_adapter_close(struct hs_backend_adapter *a);
 int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret) HS_MUST_CHECK;
 void hs_cpu_sequence_destroy(struct hs_backend_sequence *s);
 void hs_cpu_adapt(struct hs_backend_sequence *s, const struct hs_backend_adapter *a);
+void hs_cpu_own(struct hs_backend_sequence *s, uint64_t owner);
 void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
 void hs_cpu_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n);
 int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yield *y) HS_MUST_CHECK;

@@ -9,10 +9,10 @@
 #define ENCODE_TOKENS 512 /* that go through the layers together, where no text is longer */
 
 /* Views and positions of texts [first, end) packed back to back. in_text: (p->n). */
-static void set_text_views(struct pass *p, struct hs_cache *c, const uint32_t *starts, uint32_t first, uint32_t end,
+static void set_text_views(struct pass *p, const struct hs_cache *c, const uint32_t *starts, uint32_t first, uint32_t end,
 			   uint32_t *in_text)
 {
-	uint32_t token = 0, base = 0;
+	uint32_t token = 0, page = 0;
 	p->n_views = 0;
 	for (uint32_t text = first; text < end; text++) {
 		uint32_t len = starts[text + 1] - starts[text];
@@ -20,16 +20,16 @@ static void set_text_views(struct pass *p, struct hs_cache *c, const uint32_t *s
 			p->views[p->n_views++] = (struct view){.cache = c,
 							       .token = token + t,
 							       .end = token + HS_MIN(t + ATTEND_TOKENS, len),
-							       .base = base,
+							       .first_page = page,
 							       .origin = 0 - token,
 							       .visible = len};
 		for (uint32_t t = 0; t < len; t++) {
-			p->positions[token + t] = base + t;
+			p->positions[token + t] = page * HS_PAGE_POSITIONS + t;
 			p->caches[token + t] = c;
 			in_text[token + t] = t;
 		}
 		token += len;
-		base += (uint32_t)HS_ROUND16(len);
+		page += hs_pages_for(len);
 	}
 	p->n = token;
 }
@@ -106,13 +106,15 @@ int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t
 		longest = HS_MAX(longest, starts[i + 1] - starts[i]);
 	uint32_t capacity = HS_MAX(longest, HS_MIN(total, (uint32_t)ENCODE_TOKENS));
 	struct pass p;
-	struct hs_cache c = {0};
-	uint32_t *in_text = calloc(capacity, sizeof *in_text);
+	uint32_t *in_text = calloc(capacity, sizeof *in_text), n_pages = capacity / HS_PAGE_POSITIONS + HS_MIN(n_texts, capacity);
+	struct hs_page_form form = hs_page_form(&w->hyper, 1, false);
+	struct hs_cache c = {.form = &form,
+			     .pages = calloc(n_pages, sizeof *c.pages)}; /* of a layer: it is the next one's, too */
+	uint8_t *pool = calloc(n_pages, form.page);
+	for (uint32_t i = 0; i < n_pages && pool && c.pages; i++)
+		c.pages[i] = pool + i * form.page;
 	int rc = hs_pass_init(&p, m, capacity, longest);
-	if (rc == 0)
-		rc =
-		    hs_cache_init(&c, &w->hyper, 1, HS_MIN(16 * capacity, capacity + 15 * n_texts), false); /* each text is rounded up */
-	if (!in_text)
+	if (!in_text || !pool || !c.pages)
 		rc = -ENOMEM;
 	p.y = y;
 	for (uint32_t first = 0, end; first < n_texts && rc == 0; first = end) {
@@ -126,8 +128,11 @@ int hs_cpu_encode(struct hs_backend_model *m, const int32_t *ids, const uint32_t
 				      starts[text + 1] - starts[text], out + (size_t)text * hs_encoded_len(&w->hyper)))
 				rc = -ECANCELED;
 	}
-	hs_cache_finish(&c, 1);
+	if (pool)
+		explicit_bzero(pool, n_pages * form.page);
 	hs_pass_finish(&p);
+	free(pool);
+	free(c.pages);
 	free(in_text);
 	return rc;
 }

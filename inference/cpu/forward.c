@@ -235,7 +235,7 @@ static void rotate_and_store_chunk(void *arg, uint32_t chunk, unsigned worker)
 			p->m->kernels->rotate(kind, q, h->n_heads, h->head_dim, cosines, sines);
 			p->m->kernels->rotate(kind, k, h->n_kv_heads, h->head_dim, cosines, sines);
 		}
-		hs_cache_store(p->caches[t], p->layer_index, p->positions[t], k, v);
+		hs_page_store(p->caches[t]->form, p->caches[t]->pages, p->layer_index, p->positions[t], k, v);
 	}
 }
 
@@ -246,17 +246,20 @@ static void attend_chunk(void *arg, uint32_t chunk, unsigned worker)
 	const struct view *v = &p->views[chunk / h->n_kv_heads];
 	uint32_t head = chunk % h->n_kv_heads, group = h->n_heads / h->n_kv_heads;
 	const float *sinks = floats_of(p->layer_weights->sinks);
+	const struct hs_page_form *f = v->cache->form;
+	size_t at = (p->layer_index * f->n_heads + head) * f->head;
 	struct hs_attention a = {
 	    .q = p->q + (size_t)head * group * h->head_dim,
 	    .out = p->attn + (size_t)head * group * h->head_dim,
 	    .stride = query_stride(h),
 	    .head_dim = h->head_dim,
 	    .group = group,
-	    .keys = hs_cache_keys(v->cache, p->layer_index, head) + (size_t)v->base * h->head_dim * v->cache->each,
-	    .values = hs_cache_values(v->cache, p->layer_index, head) + v->base * HS_ROUND16(h->head_dim) * v->cache->each,
-	    .key_scales = hs_cache_scales(v->cache, false, p->layer_index, head), /* base is 0 where there are scales */
-	    .value_scales = hs_cache_scales(v->cache, true, p->layer_index, head),
-	    .scales_stride = v->cache->tiles * 16,
+	    .pages = (const uint8_t *const *)v->cache->pages + v->first_page,
+	    .keys = at,
+	    .values = at + f->values,
+	    .bytes = f->q8,
+	    .key_scales = at + f->key_scales,
+	    .value_scales = at + f->value_scales,
 	    .origin = v->origin,
 	    .visible = v->visible,
 	    .window = p->layer_weights->window,

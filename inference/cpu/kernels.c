@@ -148,7 +148,10 @@ INLINE void attend_block(const int n, const bool bytes, const struct hs_attentio
 	start &= ~15u;
 	const vf scale = vf_set(a->scale);
 	for (uint32_t at = start; at < end; at += W) {
-		size_t k = (size_t)(at / 16) * a->head_dim * 16 + at % 16;
+		const uint8_t *page = a->pages[at / HS_PAGE_POSITIONS];
+		uint32_t in_page = at % HS_PAGE_POSITIONS;
+		const float *key_scales = (const float *)(const void *)(page + a->key_scales) + in_page;
+		size_t k = (size_t)(in_page / 16) * a->head_dim * 16 + in_page % 16;
 		vf acc[BLOCK];
 		for (int i = 0; i < n; i++)
 			acc[i] = vf_zero();
@@ -158,12 +161,12 @@ INLINE void attend_block(const int n, const bool bytes, const struct hs_attentio
 			for (int i = 0; i < n; i++)
 				part[i] = vf_zero();
 			for (uint32_t c = b; c < block_end; c++) {
-				vf key = from_row(bytes, a->keys, k + 16 * (size_t)c);
+				vf key = from_row(bytes, page + a->keys, k + 16 * (size_t)c);
 				for (int i = 0; i < n; i++)
 					part[i] = vf_fma(vf_set(q[i][c]), key, part[i]);
 			}
 			for (int i = 0; i < n; i++)
-				acc[i] = bytes ? vf_fma(part[i], vf_load(a->key_scales + b / HS_BLOCK * a->scales_stride + at), acc[i])
+				acc[i] = bytes ? vf_fma(part[i], vf_load(key_scales + b / HS_BLOCK * HS_PAGE_POSITIONS), acc[i])
 					       : part[i];
 		}
 		for (int i = 0; i < n; i++) {
@@ -179,12 +182,19 @@ INLINE void attend_block(const int n, const bool bytes, const struct hs_attentio
 		vf acc[BLOCK];
 		for (int i = 0; i < n; i++)
 			acc[i] = vf_zero();
-		for (uint32_t at = start; at < longest; at++) {
-			vf value = from_row(bytes, a->values, at * value_stride + c);
-			float value_scale = bytes ? a->value_scales[c / HS_BLOCK * a->scales_stride + at] : 0;
-			for (int i = 0; i < n; i++) {
-				float weight = a->scores[i * a->scores_stride + at];
-				acc[i] = vf_fma(vf_set(bytes ? weight * value_scale : weight), value, acc[i]);
+		for (uint32_t at = start, page_end; at < longest; at = page_end) {
+			const uint8_t *page = a->pages[at / HS_PAGE_POSITIONS];
+			const float *value_scales =
+			    (const float *)(const void *)(page + a->value_scales) + c / HS_BLOCK * HS_PAGE_POSITIONS;
+			uint32_t base = at / HS_PAGE_POSITIONS * HS_PAGE_POSITIONS;
+			page_end = HS_MIN(base + HS_PAGE_POSITIONS, longest);
+			for (uint32_t p = at; p < page_end; p++) {
+				vf value = from_row(bytes, page + a->values, (p - base) * value_stride + c);
+				float value_scale = bytes ? value_scales[p - base] : 0;
+				for (int i = 0; i < n; i++) {
+					float weight = a->scores[i * a->scores_stride + p];
+					acc[i] = vf_fma(vf_set(bytes ? weight * value_scale : weight), value, acc[i]);
+				}
 			}
 		}
 		for (int i = 0; i < n; i++) {
@@ -208,7 +218,7 @@ INLINE void attend_all(const bool bytes, const struct hs_attention *a, uint32_t 
 
 static void attend(const struct hs_attention *a, uint32_t token, uint32_t token_end)
 {
-	if (a->key_scales)
+	if (a->bytes)
 		attend_all(true, a, token, token_end);
 	else
 		attend_all(false, a, token, token_end);

@@ -10,6 +10,7 @@
 
 /* Rows of floats have a stride that is a multiple of 32; what lies past a row's own length is finite. */
 #define HS_ROUND16(n) (((size_t)(n) + 15) & ~(size_t)15)
+#define HS_PAGE_POSITIONS 32u /* of keys and values, a multiple of 16 */
 #define HS_ROUND32(n) (((size_t)(n) + 31) & ~(size_t)31)
 
 /*
@@ -46,20 +47,20 @@ struct hs_product {
 };
 
 /*
- * Attention of a run of tokens with one key head. Keys lie as tiles of 16 positions, (tiles, head_dim, 16) halves; values
- * as (positions, HS_ROUND16(head_dim)) halves. Token t stands at position origin + t (modulo 2^32) and sees the positions up
- * to its own where causal, else the first `visible` ones; of these only the last `window` ones (its own among them) where
- * causal, or those at most window / 2 away; 0: no window.
+ * Attention of a run of tokens with one key head. Of each page's keys, tiles of 16 positions, (tiles, head_dim, 16) halves;
+ * of its values, (positions, HS_ROUND16(head_dim)) halves. Token t stands at position origin + t (modulo 2^32) and sees the
+ * positions up to its own where causal, else the first `visible` ones; of these only the last `window` ones (its own among them)
+ * where causal, or those at most window / 2 away; 0: no window.
  */
 struct hs_attention {
 	const float *q; /* (tokens, stride), this key head's first query head */
 	float *out;     /* the same */
 	size_t stride;
 	uint32_t head_dim, group; /* query heads a key head */
-	const void *keys, *values;              /* of half precision, or, where there are scales, signed bytes */
-	/* (blocks of HS_BLOCK numbers of a row, scales_stride) a float a position; NULL: half precision */
-	const float *key_scales, *value_scales;
-	size_t scales_stride;
+	const uint8_t *const *pages; /* of HS_PAGE_POSITIONS positions each; in every page, from its beginning: */
+	size_t keys, values;         /* bytes to those of this layer and head: of half precision or, where bytes, signed bytes */
+	bool bytes;
+	size_t key_scales, value_scales; /* then: bytes to (blocks of HS_BLOCK numbers of a row, positions) floats */
 	uint32_t origin, visible, window;
 	bool causal;
 	float scale, cap;   /* a score is scale q.k, then cap tanh(score / cap) unless cap is 0 */

@@ -76,6 +76,7 @@ void hs_cpu_close(struct hs_backend_model *m)
 	hs_packed_finish(&m->cls);
 	hs_packed_finish(&m->cls_out);
 	hs_pool_destroy(m->pool);
+	hs_kv_destroy(m->kv);
 	free(m->layers);
 	free(m->frequencies);
 	free(m);
@@ -100,9 +101,14 @@ int hs_cpu_open(const struct hs_weights *w, const struct hs_kernels *kernels, un
 		rc = pack(m, w->cls, w->clsb, &m->cls);
 	if (rc == 0)
 		rc = pack(m, w->cls_out, w->cls_outb, &m->cls_out);
+	if (rc < 0)
+		(void)hs_fail_errno(err, rc, "model.load", "weights");
+	struct hs_page_form form = hs_page_form(&w->hyper, w->hyper.n_layers, w->kv_q8);
+	if (rc == 0 && w->hyper.pool == HS_POOL_NONE)
+		rc = hs_kv_create(&form, w->hyper.context, &m->kv, err);
 	if (rc < 0) {
 		hs_cpu_close(m);
-		return hs_fail_errno(err, rc, "model.load", "weights");
+		return rc;
 	}
 	hs_rope_frequencies(w, HS_TURN_FAR, m->frequencies);
 	hs_rope_frequencies(w, HS_TURN_NEAR, m->frequencies + w->hyper.head_dim / 2);
@@ -115,6 +121,20 @@ static int open_chosen(const struct hs_weights *w, unsigned n_threads, struct hs
 	return hs_cpu_open(w, hs_kernels_choose(), n_threads, ret, err);
 }
 
+static void pages(struct hs_backend_model *m, struct hs_backend_pages *ret)
+{
+	if (m->kv)
+		*ret = (struct hs_backend_pages){.n = hs_kv_count(m->kv),
+						 .n_used = hs_kv_used(m->kv),
+						 .tokens = HS_PAGE_POSITIONS,
+						 .bytes = hs_kv_form(m->kv)->page};
+}
+
+static uint32_t pages_of(struct hs_backend_model *m, uint64_t owner)
+{
+	return m->kv ? hs_kv_of(m->kv, owner) : 0;
+}
+
 const struct hs_backend hs_backend_cpu = {
     .name = "cpu",
     .open = open_chosen,
@@ -124,6 +144,9 @@ const struct hs_backend hs_backend_cpu = {
     .adapter_open = hs_cpu_adapter_open,
     .adapter_close = hs_cpu_adapter_close,
     .adapt = hs_cpu_adapt,
+    .own = hs_cpu_own,
+    .pages = pages,
+    .pages_of = pages_of,
     .wipe = hs_cpu_wipe,
     .copy = hs_cpu_copy,
     .forward = hs_cpu_forward,

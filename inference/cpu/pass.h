@@ -1,29 +1,26 @@
 /*
- * A run of tokens on its way through the layers: what the cpu backend's files share. pass.c lays out the memory, cache.c holds
- * keys and values, forward.c computes the layers, sequence.c and encode.c bring tokens in and results out.
+ * A run of tokens on its way through the layers: what the cpu backend's files share. pass.c lays out the memory, kv.c and page.c
+ * hold keys and values, forward.c computes the layers, sequence.c and encode.c bring tokens in and results out.
  */
 #ifndef HISHO_INFERENCE_PASS_H
 #define HISHO_INFERENCE_PASS_H
 
+#include "inference/cpu/kv.h"
 #include "inference/cpu/cpu.h"
 
 #define ATTEND_TOKENS 8 /* of a view */
 
-/* Keys and values of one or more layers, as struct hs_attention wants them. */
+/* Where a text's keys and values are. */
 struct hs_cache {
-	uint32_t n_heads, head_dim;
-	size_t tiles;            /* of 16 positions */
-	size_t each;             /* bytes of a number: 2 of half precision, 1 of a row that shares a scale */
-	uint8_t *keys, *values;  /* (layers, n_heads, tiles, head_dim, 16) (layers, n_heads, tiles * 16, HS_ROUND16(head_dim)) */
-	float *scales;           /* each 1: (2, layers, n_heads, blocks, tiles * 16), of keys and then of values */
-	uint32_t n_layers, blocks; /* blocks: of HS_BLOCK numbers of a row */
+	const struct hs_page_form *form;
+	uint8_t **pages;
 };
 
 /* A few tokens of one text, and what they see. */
 struct view {
-	struct hs_cache *cache;
+	const struct hs_cache *cache;
 	uint32_t token, end;
-	uint32_t base;            /* the text's first position in the cache, a multiple of 16 */
+	uint32_t first_page;      /* of the text in the cache */
 	uint32_t origin, visible; /* as in struct hs_attention */
 };
 
@@ -56,7 +53,7 @@ struct pass {
 	const struct hs_layer *layer_weights;
 	uint32_t layer_index;     /* in the cache */
 	uint32_t *positions;      /* (capacity) of each token in its cache */
-	struct hs_cache **caches; /* (capacity) */
+	const struct hs_cache **caches; /* (capacity) */
 	struct view *views;       /* (capacity) */
 	uint32_t n_views;
 	float *x, *normed;       /* (capacity, embd) */
@@ -127,17 +124,5 @@ bool hs_pass_norm(struct pass *p, const struct hs_norm_weights *norm) HS_MUST_CH
 /* y (n, stride) = W x of n rows of x (n, columns rounded up to 32). False: stop. */
 bool hs_pass_multiply(struct pass *p, const struct hs_packed *w, const float *x, uint32_t n, float *y,
 		      size_t stride) HS_MUST_CHECK;
-
-int hs_cache_init(struct hs_cache *c, const struct hs_hyper *h, uint32_t n_layers, uint32_t positions, bool q8) HS_MUST_CHECK;
-void hs_cache_finish(struct hs_cache *c, uint32_t n_layers); /* wipes */
-uint8_t *hs_cache_keys(const struct hs_cache *c, uint32_t layer, uint32_t head);
-uint8_t *hs_cache_values(const struct hs_cache *c, uint32_t layer, uint32_t head);
-/* (blocks, tiles * 16) of keys, or of values; NULL where they are of half precision. */
-float *hs_cache_scales(const struct hs_cache *c, bool values, uint32_t layer, uint32_t head);
-/* One token's keys and values (n_heads * head_dim) to their place. */
-void hs_cache_store(struct hs_cache *c, uint32_t layer, uint32_t position, const float *k, const float *v);
-void hs_cache_wipe(struct hs_cache *c, uint32_t n_layers, uint32_t from, uint32_t to);
-/* The first n positions of from become c's. */
-void hs_cache_copy(struct hs_cache *c, const struct hs_cache *from, uint32_t n_layers, uint32_t n);
 
 #endif

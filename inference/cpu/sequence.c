@@ -1,6 +1,6 @@
 /*
- * Sequences: each owns its keys and values, and the memory of a pass. A call that runs several at once uses the pass of the
- * one that sees farthest; every token's results are those that it would have alone.
+ * Sequences: each holds pages of keys and values, and owns the memory of a pass. A call that runs several at once uses the pass
+ * of the one that sees farthest; every token's results are those that it would have alone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,9 +11,12 @@
 struct hs_backend_sequence {
 	struct pass pass; /* its memory, and the logits', come with the first call: a sequence may only keep a prefix */
 	struct hs_cache cache;
+	uint32_t n_pages;
+	int rc; /* what every call of it fails with: pages that it would have to write are another's, too */
 	const struct hs_backend_adapter *adapter; /* or NULL */
 	uint32_t max_tokens;
-	float *logits; /* (HS_LOGITS_MAX, vocab rounded up) */
+	float *logits;    /* (HS_LOGITS_MAX, vocab rounded up) */
+	uint8_t *pages[]; /* (n_pages) */
 };
 
 static size_t vocab_stride(const struct hs_weights *w)
@@ -23,16 +26,19 @@ static size_t vocab_stride(const struct hs_weights *w)
 
 int hs_cpu_sequence_create(struct hs_backend_model *m, uint32_t max_tokens, struct hs_backend_sequence **ret)
 {
-	struct hs_backend_sequence *s = calloc(1, sizeof *s);
+	uint32_t n = hs_pages_for(max_tokens);
+	struct hs_backend_sequence *s = calloc(1, sizeof *s + n * sizeof *s->pages);
 	if (!s)
 		return -ENOMEM;
-	s->pass.m = m;
-	int rc = hs_cache_init(&s->cache, &m->w->hyper, m->w->hyper.n_layers, max_tokens, m->w->kv_q8);
-	s->max_tokens = max_tokens;
+	int rc = hs_kv_take(m->kv, n, s->pages);
 	if (rc < 0) {
-		hs_cpu_sequence_destroy(s);
+		free(s);
 		return rc;
 	}
+	s->pass.m = m;
+	s->cache = (struct hs_cache){.form = hs_kv_form(m->kv), .pages = s->pages};
+	s->n_pages = n;
+	s->max_tokens = max_tokens;
 	*ret = s;
 	return 0;
 }
@@ -42,7 +48,7 @@ void hs_cpu_sequence_destroy(struct hs_backend_sequence *s)
 	if (!s)
 		return;
 	const struct hs_weights *w = s->pass.m->w;
-	hs_cache_finish(&s->cache, w->hyper.n_layers);
+	hs_kv_give(s->pass.m->kv, s->pages, s->n_pages);
 	hs_pass_finish(&s->pass);
 	if (s->logits)
 		explicit_bzero(s->logits, HS_LOGITS_MAX * vocab_stride(w) * sizeof *s->logits);
@@ -55,19 +61,29 @@ void hs_cpu_adapt(struct hs_backend_sequence *s, const struct hs_backend_adapter
 	s->adapter = a;
 }
 
+void hs_cpu_own(struct hs_backend_sequence *s, uint64_t owner)
+{
+	hs_kv_own(s->pass.m->kv, s->pages, s->n_pages, owner);
+}
+
 void hs_cpu_wipe(struct hs_backend_sequence *s, uint32_t from, uint32_t to)
 {
-	hs_cache_wipe(&s->cache, s->pass.m->w->hyper.n_layers, from, to);
+	if (s->rc == 0)
+		s->rc = hs_kv_wipe(s->pass.m->kv, s->pages, from, to);
 }
 
 void hs_cpu_copy(struct hs_backend_sequence *s, const struct hs_backend_sequence *from, uint32_t n)
 {
-	hs_cache_copy(&s->cache, &from->cache, s->pass.m->w->hyper.n_layers, n);
+	s->rc = s->rc ? s->rc : from->rc;
+	if (s->rc == 0)
+		hs_kv_copy(s->pass.m->kv, s->pages, from->pages, n);
 }
 
 static int prepare(struct hs_backend_sequence *s)
 {
 	const struct hs_backend_model *m = s->pass.m;
+	if (s->rc < 0)
+		return s->rc;
 	if (!s->pass.memory && hs_pass_init(&s->pass, m, HS_STEP_TOKENS_MAX, s->max_tokens) < 0)
 		return -ENOMEM;
 	if (!s->logits && !(s->logits = calloc(HS_LOGITS_MAX * vocab_stride(m->w), sizeof *s->logits)))
@@ -140,8 +156,9 @@ int hs_cpu_forward(struct hs_backend_step *steps, uint32_t n_steps, struct hs_yi
 {
 	struct hs_backend_sequence *host = steps[0].s;
 	for (uint32_t i = 0; i < n_steps; i++) {
-		if (prepare(steps[i].s) < 0)
-			return -ENOMEM;
+		int rc = prepare(steps[i].s);
+		if (rc < 0)
+			return rc;
 		if (steps[i].s->max_tokens > host->max_tokens)
 			host = steps[i].s;
 	}

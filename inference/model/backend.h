@@ -50,6 +50,12 @@ struct hs_backend_step { /* a sequence's part of a call */
 	uint32_t n_choices;        /* none but of a backend that chooses */
 };
 
+/* Of keys and values. */
+struct hs_backend_pages {
+	uint32_t n, n_used, tokens; /* tokens: of one */
+	uint64_t bytes;             /* of one */
+};
+
 struct hs_backend {
 	const char *name;
 	bool chooses; /* what comes after a token, where its logits are: a step's choices */
@@ -67,6 +73,9 @@ struct hs_backend {
 	void (*adapt)(struct hs_backend_sequence *s, const struct hs_backend_adapter *a);
 	/* Whose pages they are from now on, where a backend keeps account; may be NULL. */
 	void (*own)(struct hs_backend_sequence *s, uint64_t owner);
+	/* Its pages, all and an owner's; from any thread; NULL where a backend has none, or tells of them otherwise. */
+	void (*pages)(struct hs_backend_model *m, struct hs_backend_pages *ret);
+	uint32_t (*pages_of)(struct hs_backend_model *m, uint64_t owner);
 	/* Wipe positions from..to - 1. */
 	void (*wipe)(struct hs_backend_sequence *s, uint32_t from, uint32_t to);
 	/* The first n positions of `from`, a sequence of the same model, become s's. */

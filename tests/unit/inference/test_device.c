@@ -121,7 +121,8 @@ static void test_what_computes_is_told(void **state)
 		hs_model_device(m, &d);
 		assert_string_equal(d.name, rows[i].name);
 		assert_string_equal(d.why.code, rows[i].code);
-		assert_true(d.gpu == (i == 0) && d.n_pages == (i == 0 ? 5 : 0) && d.memory_bytes == (i == 0 ? 1050 : 0));
+		assert_true(d.gpu == (i == 0) && (i == 0 ? d.n_pages == 5 : d.n_pages > 5) &&
+			    d.memory_bytes == (i == 0 ? 1050 : 0));
 		assert_int_equal(ends, i == 0);
 		assert_int_equal(hs_model_pages_of(m, 3), i == 0 ? 2 : 0);
 		hs_model_destroy(m);

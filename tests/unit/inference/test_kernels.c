@@ -1,5 +1,5 @@
 /* Each kernel of each table against sums in double of the very numbers that it was given, and bit for bit against the others. */
-#include "inference/cpu/kernels.h"
+#include "inference/cpu/kv.h"
 
 #include "tests/unit/inference/tiny.h"
 #include "tests/unit/test.h"
@@ -144,18 +144,25 @@ static void test_multiply(void **state)
 
 enum { DIM = 40, ROW = 48, GROUP = 3, KEYS = 70, QUERIES = 11, HEAD = GROUP * DIM };
 
-static double key_at(const struct hs_attention *a, size_t i, size_t position)
+static double number_at(const struct hs_attention *a, size_t numbers, size_t i, size_t scales, uint32_t c, uint32_t position)
 {
-	size_t block = i % (DIM * 16) / 16 / HS_BLOCK;
-	return a->key_scales ? (double)((const int8_t *)a->keys)[i] * (double)a->key_scales[block * a->scales_stride + position]
-			     : (double)hs_half_to_float(((const uint16_t *)a->keys)[i]);
+	const uint8_t *page = a->pages[position / HS_PAGE_POSITIONS];
+	const float *scale = (const float *)(const void *)(page + scales);
+	if (!a->bytes)
+		return (double)hs_half_to_float(((const uint16_t *)(const void *)(page + numbers))[i]);
+	return (double)((const int8_t *)(page + numbers))[i] *
+	       (double)scale[c / HS_BLOCK * HS_PAGE_POSITIONS + position % HS_PAGE_POSITIONS];
 }
 
-static double value_at(const struct hs_attention *a, size_t i, size_t position)
+static double key_at(const struct hs_attention *a, uint32_t c, uint32_t position)
 {
-	size_t block = i % ROW / HS_BLOCK;
-	return a->value_scales ? (double)((const int8_t *)a->values)[i] * (double)a->value_scales[block * a->scales_stride + position]
-			       : (double)hs_half_to_float(((const uint16_t *)a->values)[i]);
+	size_t at = position % HS_PAGE_POSITIONS;
+	return number_at(a, a->keys, at / 16 * DIM * 16 + 16 * c + at % 16, a->key_scales, c, position);
+}
+
+static double value_at(const struct hs_attention *a, uint32_t c, uint32_t position)
+{
+	return number_at(a, a->values, position % HS_PAGE_POSITIONS * ROW + c, a->value_scales, c, position);
 }
 
 /* What one query sees, by the definition: out (DIM). */
@@ -166,8 +173,7 @@ static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_
 	for (int64_t at = 0; at < KEYS; at++) {
 		double s = 0;
 		for (uint32_t c = 0; c < DIM; c++)
-			s += (double)a->q[token * HEAD + head * DIM + c] *
-			     key_at(a, (size_t)at / 16 * DIM * 16 + 16 * c + (size_t)at % 16, (size_t)at);
+			s += (double)a->q[token * HEAD + head * DIM + c] * key_at(a, c, (uint32_t)at);
 		s *= (double)a->scale;
 		if (a->cap > 0)
 			s = (double)a->cap * tanh(s / (double)a->cap);
@@ -179,7 +185,7 @@ static void attend_plainly(const struct hs_attention *a, uint32_t token, uint32_
 	for (uint32_t c = 0; c < DIM; c++) {
 		out[c] = 0;
 		for (uint32_t at = 0; at < KEYS; at++)
-			out[c] += weight[at] / total * value_at(a, at * ROW + c, at);
+			out[c] += weight[at] / total * value_at(a, c, at);
 	}
 }
 
@@ -190,35 +196,44 @@ static void test_attend(void **state)
 	size_t n_tables = hs_kernels_list(tables);
 	struct tiny_maker k = {.rng = 8};
 	static float q[QUERIES * HEAD], out[QUERIES * HEAD + 16], first[QUERIES * HEAD + 16], scores[HS_QUERY_BLOCK * 96];
-	static uint16_t keys[80 * DIM], values[80 * ROW];
-	static int8_t key_bytes[80 * DIM], value_bytes[80 * ROW];
-	static float key_scales[2 * 80], value_scales[2 * 80]; /* of two blocks a row */
+	/* Pages of two heads, in no order; it is the second that is asked. */
+	const struct hs_hyper hyper = {.n_kv_heads = 2, .head_dim = DIM};
+	uint8_t *memory[2], *pages[2][(KEYS + HS_PAGE_POSITIONS - 1) / HS_PAGE_POSITIONS];
+	struct hs_page_form forms[2];
 	static const float sinks[GROUP] = {-1, 0.5f, 2};
 	static const uint32_t windows[] = {0, 1, 7, 16, 40, 200};
 	for (size_t i = 0; i < HS_ARRAY_LEN(q); i++)
 		q[i] = tiny_uniform(&k) * 3;
-	for (uint32_t at = 0; at < KEYS; at++)
-		for (uint32_t c = 0; c < DIM; c++) {
-			keys[at / 16 * DIM * 16 + 16 * c + at % 16] = hs_half_from_float(tiny_uniform(&k) * 2);
-			values[at * ROW + c] = hs_half_from_float(tiny_uniform(&k));
-			key_bytes[at / 16 * DIM * 16 + 16 * c + at % 16] = (int8_t)(tiny_uniform(&k) * 127);
-			value_bytes[at * ROW + c] = (int8_t)(tiny_uniform(&k) * 127);
-			key_scales[c / HS_BLOCK * 80 + at] = 0.01f + 0.0001f * (float)(at + c / HS_BLOCK);
-			value_scales[c / HS_BLOCK * 80 + at] = 0.008f - 0.0001f * (float)(at % 7 + c / HS_BLOCK);
+	for (int q8 = 0; q8 < 2; q8++) {
+		size_t n = HS_ARRAY_LEN(pages[q8]);
+		forms[q8] = hs_page_form(&hyper, 1, q8);
+		assert_non_null(memory[q8] = calloc(n, forms[q8].page));
+		for (size_t i = 0; i < n; i++)
+			pages[q8][i] = memory[q8] + (n - 1 - i) * forms[q8].page;
+		for (uint32_t at = 0; at < KEYS; at++) {
+			float keys[2 * DIM], values[2 * DIM];
+			for (size_t c = 0; c < 2 * DIM; c++) {
+				keys[c] = tiny_uniform(&k) * 2;
+				values[c] = tiny_uniform(&k);
+			}
+			hs_page_store(&forms[q8], pages[q8], 0, at, keys, values);
 		}
+	}
 	for (size_t kind = 0; kind < 16 * HS_ARRAY_LEN(windows) * n_tables; kind++) {
 		size_t table = kind % n_tables, form = kind / n_tables / 2;
 		bool in_bytes = kind / n_tables % 2;
+		const struct hs_page_form *f = &forms[in_bytes];
 		const struct hs_attention a = {.q = q,
 					       .out = out,
 					       .stride = HEAD,
 					       .head_dim = DIM,
 					       .group = GROUP,
-					       .keys = in_bytes ? (const void *)key_bytes : keys,
-					       .values = in_bytes ? (const void *)value_bytes : values,
-					       .key_scales = in_bytes ? key_scales : NULL,
-					       .value_scales = in_bytes ? value_scales : NULL,
-					       .scales_stride = 80,
+					       .pages = (const uint8_t *const *)pages[in_bytes],
+					       .keys = f->head,
+					       .values = f->head + f->values,
+					       .bytes = in_bytes,
+					       .key_scales = f->head + f->key_scales,
+					       .value_scales = f->head + f->value_scales,
 					       .origin = KEYS - QUERIES,
 					       .visible = KEYS,
 					       .window = windows[form / 8],
@@ -241,6 +256,8 @@ static void test_attend(void **state)
 			memcpy(first, out, sizeof out);
 		assert_memory_equal(first, out, sizeof out);
 	}
+	free(memory[0]);
+	free(memory[1]);
 }
 
 static void test_activate(void **state)
