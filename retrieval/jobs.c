@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "retrieval/internal.h"
 #include "retrieval/schema.h"
 
 static void finalize(sqlite3_stmt **st)
@@ -47,51 +48,34 @@ static void take_row(sqlite3_stmt *st, struct hs_store_job *ret)
 	copy_text(ret->source, sizeof ret->source, st, 11);
 }
 
-int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *source, const void *detail, size_t len,
+int hs_store_job_add(struct hs_store *s, const char *kind, const char *by, const char *source, const void *detail, size_t len,
 		     int64_t now_ms, struct hs_id *ret, struct hs_err *err)
 {
-	STATEMENT *st = NULL;
 	struct hs_id id = hs_id_new("job_");
-	int rc = prepare(db, "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated)"
-			     " VALUES(?1, ?2, 0, ?3, ?4, ?5, ?6, ?6)", &st, err);
-	if (rc < 0)
-		return rc;
-	if (sqlite3_bind_text(st, 1, id.s, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC) ||
-	    sqlite3_bind_text(st, 3, by, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 4, source, -1, SQLITE_STATIC) ||
-	    sqlite3_bind_blob64(st, 5, detail, len, SQLITE_STATIC) || sqlite3_bind_int64(st, 6, now_ms))
-		return hs_sql_fail(db, "jobs", err);
-	rc = run(db, st, err);
+	int rc = hs_execute(&s->statements, err,
+			    "INSERT INTO jobs(public, kind, state, by, name, detail, created, updated)"
+			    " VALUES(?1, ?2, 0, ?3, ?4, ?5, ?6, ?6)",
+			    "ttttbi", id.s, kind, by, source, detail, len, now_ms);
 	if (rc == 0)
 		*ret = id;
 	return rc;
 }
 
-static int set_running(sqlite3 *db, int64_t key, int64_t now_ms, struct hs_err *err)
-{
-	STATEMENT *st = NULL;
-	int rc = prepare(db, "UPDATE jobs SET state = 1, attempts = attempts + 1, updated = ?2 WHERE id = ?1", &st, err);
-	if (rc < 0)
-		return rc;
-	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_int64(st, 2, now_ms))
-		return hs_sql_fail(db, "jobs", err);
-	return run(db, st, err);
-}
-
-int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
+int hs_store_job_begin(struct hs_store *s, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
 		       struct hs_buf *ret_detail, struct hs_err *err)
 {
-	STATEMENT *st = NULL;
-	int rc = prepare(db, "SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1 AND (?2 IS NULL OR kind = ?2)"
-			     " ORDER BY id LIMIT 1", &st, err);
+	HS_STMT_AUTO *st = hs_statement(&s->statements,
+					"SELECT " COLUMNS ", detail FROM jobs WHERE state = 0 AND not_before <= ?1"
+					" AND (?2 IS NULL OR kind = ?2) ORDER BY id LIMIT 1",
+					err);
+	if (!st)
+		return -EIO;
+	int rc = hs_bind(st, "it", now_ms, kind);
 	if (rc < 0)
-		return rc;
-	if (sqlite3_bind_int64(st, 1, now_ms) || sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC))
-		return hs_sql_fail(db, "jobs", err);
-	int step = sqlite3_step(st);
-	if (step == SQLITE_DONE)
-		return -ENOENT;
-	if (step != SQLITE_ROW)
-		return hs_sql_fail(db, "jobs", err);
+		return hs_fail_errno(err, rc, "store.bind", "a job");
+	rc = hs_step(st, err);
+	if (rc <= 0)
+		return rc < 0 ? rc : -ENOENT;
 	struct hs_store_job job;
 	take_row(st, &job);
 	const void *detail = sqlite3_column_blob(st, COLUMNS_DETAIL);
@@ -99,7 +83,9 @@ int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t
 		return -EBUSY;
 	rc = hs_buf_append(ret_detail, detail, (size_t)sqlite3_column_bytes(st, COLUMNS_DETAIL));
 	if (rc == 0)
-		rc = set_running(db, job.key, now_ms, err);
+		rc = hs_execute(&s->statements, err,
+				"UPDATE jobs SET state = 1, attempts = attempts + 1, updated = ?2 WHERE id = ?1", "ii", job.key,
+				now_ms);
 	if (rc < 0)
 		return rc;
 	job.state = HS_STORE_JOB_RUNNING;
@@ -109,34 +95,30 @@ int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t
 }
 
 /* Where it ended: what failed of its source before is no longer what one needs to know. */
-static int forget_failed_before(sqlite3 *db, int64_t key, struct hs_err *err)
+static int forget_failed_before(struct hs_store *s, int64_t key, struct hs_err *err)
 {
-	STATEMENT *st = NULL;
-	int rc = prepare(db, "DELETE FROM jobs WHERE state = 3 AND id < ?1 AND name <> ''"
-			     " AND (by, name) = (SELECT by, name FROM jobs WHERE id = ?1 AND state > 1)", &st, err);
-	if (rc < 0)
-		return rc;
-	return sqlite3_bind_int64(st, 1, key) ? hs_sql_fail(db, "jobs", err) : run(db, st, err);
+	return hs_execute(&s->statements, err,
+			  "DELETE FROM jobs WHERE state = 3 AND id < ?1 AND name <> ''"
+			  " AND (by, name) = (SELECT by, name FROM jobs WHERE id = ?1 AND state > 1)",
+			  "i", key);
 }
 
-int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err)
+int hs_store_job_done(struct hs_store *s, int64_t key, const char *document, int64_t now_ms, struct hs_err *err)
 {
-	STATEMENT *st = NULL;
-	int rc = prepare(db, "UPDATE jobs SET state = 2, detail = NULL, document = ?2, error_code = '', error_object = '', updated = ?3"
-			     " WHERE id = ?1", &st, err);
-	if (rc < 0)
-		return rc;
-	if (sqlite3_bind_int64(st, 1, key) || sqlite3_bind_text(st, 2, document, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 3, now_ms))
-		return hs_sql_fail(db, "jobs", err);
-	rc = run(db, st, err);
-	return rc < 0 ? rc : forget_failed_before(db, key, err);
+	int rc =
+	    hs_execute(&s->statements, err,
+		       "UPDATE jobs SET state = 2, detail = NULL, document = ?2, error_code = '', error_object = '', updated = ?3"
+		       " WHERE id = ?1",
+		       "iti", key, document, now_ms);
+	return rc < 0 ? rc : forget_failed_before(s, key, err);
 }
 
-int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
+int hs_store_job_failed(struct hs_store *s, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
 			struct hs_err *err)
 {
 	static const int limits[] = {[HS_STORE_JOB_DOCUMENT] = 0, [HS_STORE_JOB_SUSPECT] = HS_STORE_JOB_ATTEMPTS,
 				     [HS_STORE_JOB_LOST] = HS_STORE_JOB_LOSSES, [HS_STORE_JOB_HOST] = INT_MAX};
+	sqlite3 *db = hs_store_db(s);
 	STATEMENT *st = NULL;
 	int rc = prepare(db,
 			 "UPDATE jobs SET state = CASE WHEN attempts < ?2 THEN 0 ELSE 3 END,"
@@ -151,7 +133,7 @@ int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, enum
 	    sqlite3_bind_text(st, 7, why->code, -1, SQLITE_STATIC) || sqlite3_bind_text(st, 8, why->object, -1, SQLITE_STATIC))
 		return hs_sql_fail(db, "jobs", err);
 	rc = run(db, st, err);
-	return rc < 0 ? rc : forget_failed_before(db, key, err);
+	return rc < 0 ? rc : forget_failed_before(s, key, err);
 }
 
 int hs_store_jobs_hurry(sqlite3 *db, struct hs_err *err)

@@ -55,7 +55,7 @@ struct hs_store_job {
 };
 
 /* detail: what the work needs (a sealed submission); kept until the job ends. */
-int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *source, const void *detail, size_t len,
+int hs_store_job_add(struct hs_store *s, const char *kind, const char *by, const char *source, const void *detail, size_t len,
 		     int64_t now_ms, struct hs_id *ret, struct hs_err *err) HS_MUST_CHECK;
 
 /*
@@ -64,14 +64,14 @@ int hs_store_job_add(sqlite3 *db, const char *kind, const char *by, const char *
  * was tried before may have ended this process, and is tried alone, so that none other is blamed. 0: none is in work.
  * -ENOENT: none. -EBUSY: the oldest is to wait until the others ended.
  */
-int hs_store_job_begin(sqlite3 *db, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
+int hs_store_job_begin(struct hs_store *s, const char *kind, size_t beside_max, int64_t now_ms, struct hs_store_job *ret,
 		       struct hs_buf *ret_detail, struct hs_err *err) HS_MUST_CHECK;
 
 /* It ended well; document: public id or "". The detail is removed, and with it what failed of the same source before it. */
-int hs_store_job_done(sqlite3 *db, int64_t key, const char *document, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;
+int hs_store_job_done(struct hs_store *s, int64_t key, const char *document, int64_t now_ms, struct hs_err *err) HS_MUST_CHECK;
 
 /* It ended badly: begun again later, or failed for good and its detail removed, as the blame says. */
-int hs_store_job_failed(sqlite3 *db, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
+int hs_store_job_failed(struct hs_store *s, int64_t key, const struct hs_err *why, enum hs_store_job_blame blame, int64_t now_ms,
 			struct hs_err *err) HS_MUST_CHECK;
 
 /* At start: what ran when the process ended is open again, or failed where its attempts are spent; nothing waits. */

@@ -157,8 +157,8 @@ int hs_intake_admit(struct hs_intake *i, const void *data, size_t len, struct hs
 	*ret_known = rc == -EALREADY;
 	if (rc < 0)
 		return rc;
-	return hs_store_job_add(db, m.operation == HS_MANIFEST_PUT ? "put" : "delete", sender.id.s, m.source, data, len, now, ret_job,
-				err);
+	return hs_store_job_add(i->tenant->store, m.operation == HS_MANIFEST_PUT ? "put" : "delete", sender.id.s, m.source, data,
+				len, now, ret_job, err);
 }
 
 /* --- opening, on the writer thread --- */
@@ -226,7 +226,7 @@ static int fail_job(struct lane *l)
 	int rc = hs_store_begin(s, &err);
 	if (rc < 0)
 		return rc;
-	rc = hs_store_job_failed(hs_store_db(s), l->row.key, &l->err, blame_for(l), hs_tenant_now(l->tenant), &err);
+	rc = hs_store_job_failed(s, l->row.key, &l->err, blame_for(l), hs_tenant_now(l->tenant), &err);
 	if (rc == 0)
 		return hs_store_commit(s, &err);
 	hs_store_rollback(s);
@@ -246,7 +246,7 @@ static int delete_document(struct lane *l)
 	else if (rc == 0)
 		rc = hs_store_delete(s, &document, hs_tenant_now(l->tenant), &l->err);
 	if (rc == 0)
-		rc = hs_store_job_done(hs_store_db(s), l->row.key, document.s, hs_tenant_now(l->tenant), &l->err);
+		rc = hs_store_job_done(s, l->row.key, document.s, hs_tenant_now(l->tenant), &l->err);
 	if (rc == 0)
 		return hs_store_commit(s, &l->err);
 	hs_store_rollback(s);
@@ -278,7 +278,7 @@ static int take_jobs(struct hs_intake *i, struct hs_buf details[static LANES])
 	int rc = 0;
 	for (size_t k = 0; rc == 0 && k < i->n_seeking && !i->alone; k++) {
 		struct lane *l = i->seeking[k];
-		rc = hs_store_job_begin(hs_store_db(i->tenant->store), room ? NULL : "delete", beside ? BESIDE_MAX : 0,
+		rc = hs_store_job_begin(i->tenant->store, room ? NULL : "delete", beside ? BESIDE_MAX : 0,
 					hs_tenant_now(i->tenant), &l->row, &details[k], &i->err);
 		if (rc < 0)
 			break;
@@ -474,7 +474,7 @@ static int put_and_end(struct lane *l)
 	int rc = is_superseded(l, &superseded);
 	if (rc == 0 && !superseded)
 		rc = put_document(l);
-	return rc < 0 ? rc : hs_store_job_done(hs_store_db(l->tenant->store), l->row.key, l->filed.s, hs_tenant_now(l->tenant), &l->err);
+	return rc < 0 ? rc : hs_store_job_done(l->tenant->store, l->row.key, l->filed.s, hs_tenant_now(l->tenant), &l->err);
 }
 
 static void remove_blobs(struct lane *l)

@@ -10,7 +10,7 @@ static sqlite3 *db_of(struct fixture *f)
 static struct hs_id add(struct fixture *f, const char *kind, const char *source)
 {
 	struct hs_id id;
-	must(hs_store_job_add(db_of(f), kind, "snd_a", source, "sealed", 6, T0, &id, err));
+	must(hs_store_job_add(f->store, kind, "snd_a", source, "sealed", 6, T0, &id, err));
 	return id;
 }
 
@@ -18,7 +18,7 @@ static bool begin(struct fixture *f, int64_t now, struct hs_store_job *ret)
 {
 	HS_BUF_AUTO detail = HS_BUF_INIT;
 	struct hs_err err = HS_ERR_INIT;
-	int rc = hs_store_job_begin(db_of(f), NULL, 0, now, ret, &detail, &err);
+	int rc = hs_store_job_begin(f->store, NULL, 0, now, ret, &detail, &err);
 	if (rc == -ENOENT)
 		return false;
 	assert_int_equal(rc, 0);
@@ -30,7 +30,7 @@ static void fail_with(struct fixture *f, const struct hs_store_job *job, enum hs
 {
 	struct hs_err why = HS_ERR_INIT;
 	(void)hs_fail(&why, EIO, "doc.some", "", "row 7");
-	must(hs_store_job_failed(db_of(f), job->key, &why, blame, now, err));
+	must(hs_store_job_failed(f->store, job->key, &why, blame, now, err));
 }
 
 static struct hs_store_job get(struct fixture *f, const struct hs_id *id)
@@ -189,7 +189,7 @@ static void test_failed_jobs_are_counted_listed_and_forgotten(void **state)
 	assert_int_equal(open, 1);
 	assert_int_equal(failed, 5);
 	assert_true(begin(f, T0, &job));
-	must(hs_store_job_done(db_of(f), job.key, "doc_x", T0, err));
+	must(hs_store_job_done(f->store, job.key, "doc_x", T0, err));
 	must(hs_store_job_counts(db_of(f), &open, &failed, err));
 	assert_int_equal(open, 0);
 	assert_int_equal(failed, 4);
@@ -197,7 +197,7 @@ static void test_failed_jobs_are_counted_listed_and_forgotten(void **state)
 	assert_int_equal(hs_store_job_get(db_of(f), ids[2].s, NULL, &job, &gone), -ENOENT);
 	(void)add(f, "delete", "src_4");
 	assert_true(begin(f, T0, &job));
-	must(hs_store_job_done(db_of(f), job.key, "", T0, err));
+	must(hs_store_job_done(f->store, job.key, "", T0, err));
 	assert_int_equal(list(f, "", 10).count, 3);
 
 	/* One that fails again is there once, under its newest job. */
@@ -294,9 +294,9 @@ static void test_one_kind_may_be_begun_alone(void **state)
 	struct hs_err none = HS_ERR_INIT;
 	SKIP_WITHOUT_DICTIONARY(f);
 	(void)add(f, "put", "src_1");
-	assert_int_equal(hs_store_job_begin(db_of(f), "delete", 0, T0, &job, &detail, &none), -ENOENT);
+	assert_int_equal(hs_store_job_begin(f->store, "delete", 0, T0, &job, &detail, &none), -ENOENT);
 	struct hs_id id = add(f, "delete", "src_1");
-	must(hs_store_job_begin(db_of(f), "delete", 0, T0, &job, &detail, err));
+	must(hs_store_job_begin(f->store, "delete", 0, T0, &job, &detail, err));
 	assert_string_equal(job.id.s, id.s);
 }
 
@@ -309,17 +309,46 @@ static void test_what_was_tried_before_or_is_large_goes_alone(void **state)
 	SKIP_WITHOUT_DICTIONARY(f);
 	struct hs_id first = add(f, "put", "src_1");
 	(void)add(f, "put", "src_2");
-	assert_int_equal(hs_store_job_begin(db_of(f), NULL, 5, T0, &job, &detail, &none), -EBUSY); /* six bytes */
+	assert_int_equal(hs_store_job_begin(f->store, NULL, 5, T0, &job, &detail, &none), -EBUSY); /* six bytes */
 	assert_int_equal(detail.len, 0);
-	must(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, err));
+	must(hs_store_job_begin(f->store, NULL, 6, T0, &job, &detail, err));
 	assert_string_equal(job.id.s, first.s);
 	must(hs_store_jobs_recover(db_of(f), T0, err)); /* the process ended under it */
-	assert_int_equal(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, &none), -EBUSY);
+	assert_int_equal(hs_store_job_begin(f->store, NULL, 6, T0, &job, &detail, &none), -EBUSY);
 	assert_int_equal(get(f, &first).state, HS_STORE_JOB_OPEN);
-	must(hs_store_job_begin(db_of(f), NULL, 0, T0, &job, &detail, err));
+	must(hs_store_job_begin(f->store, NULL, 0, T0, &job, &detail, err));
 	assert_string_equal(job.id.s, first.s);
 	assert_int_equal(job.attempts, 2);
-	must(hs_store_job_begin(db_of(f), NULL, 6, T0, &job, &detail, err)); /* the second was never tried */
+	must(hs_store_job_begin(f->store, NULL, 6, T0, &job, &detail, err)); /* the second was never tried */
+}
+
+/* How often the connection's one statement that begins with sql ran; 0 where it was not kept. */
+static int runs_of(struct fixture *f, const char *sql)
+{
+	sqlite3_stmt *st = NULL;
+	while ((st = sqlite3_next_stmt(db_of(f), st)))
+		if (strncmp(sqlite3_sql(st), sql, strlen(sql)) == 0)
+			return sqlite3_stmt_status(st, SQLITE_STMTSTATUS_RUN, 0);
+	return 0;
+}
+
+static void test_statements_are_prepared_once_and_hold_no_transaction(void **state)
+{
+	struct fixture *f = *state;
+	struct hs_store_job job;
+	SKIP_WITHOUT_DICTIONARY(f);
+	for (int i = 0; i < 2; i++) {
+		(void)add(f, "put", "src_1");
+		assert_true(begin(f, T0, &job));
+		must(hs_store_job_done(f->store, job.key, "doc_x", T0, err));
+	}
+	static const char *const kept[] = {"INSERT INTO jobs", "UPDATE jobs SET state = 1", "UPDATE jobs SET state = 2",
+					   "DELETE FROM jobs WHERE state = 3 AND id <"};
+	for (size_t i = 0; i < HS_ARRAY_LEN(kept); i++)
+		assert_int_equal(runs_of(f, kept[i]), 2);
+	sqlite3_stmt *st = NULL;
+	while ((st = sqlite3_next_stmt(db_of(f), st)))
+		assert_false(sqlite3_stmt_busy(st));
 }
 
 int main(void)
@@ -334,6 +363,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_failed_jobs_are_counted_listed_and_forgotten, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_what_is_done_is_swept, fixture_setup, fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_a_failed_one_is_dismissed, fixture_setup, fixture_teardown),
+	    cmocka_unit_test_setup_teardown(test_statements_are_prepared_once_and_hold_no_transaction, fixture_setup,
+					    fixture_teardown),
 	    cmocka_unit_test_setup_teardown(test_one_kind_may_be_begun_alone, fixture_setup, fixture_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
