@@ -2,7 +2,7 @@
  * Prefixes kept: sequences whose keys and values a later prompt may begin with. Each belongs to one tenant under one cache
  * key (tenant, user, visible classes; FOUNDATIONS: nothing is shared between them), but those that hold instructions only
  * and no data, which all share; and to one adapter or none, always: the same words computed with another are other numbers.
- * A prompt takes over a copy of the longest prefix that is its own, bit for bit what computing
+ * A prompt takes over the longest prefix that is its own, bit for bit what computing
  * it would give. The compute thread's; entries are few and walked.
  */
 #ifndef HISHO_DAEMON_INFER_PREFIXES_H
@@ -36,7 +36,7 @@ const struct hs_sequence *hs_prefixes_find(struct hs_prefixes *p, const void *te
 					   uint32_t *ret_count);
 
 /*
- * Keep a copy of the first n positions of a sequence of m, which hold ids; older ones make place, the tenant's own first.
+ * Keep the first n positions of a sequence of m, which hold ids; older ones make place, the tenant's own first.
  * Nothing is kept of what is not worth it or is held already, or where there is no memory. tenant NULL: it holds no data.
  */
 void hs_prefixes_keep(struct hs_prefixes *p, struct hs_model *m, const void *tenant, const uint8_t key[static HS_PREFIX_KEY_LEN],

@@ -176,12 +176,58 @@ static void test_what_is_not_worth_it(void **state)
 	assert_null(p.list[0].sequence);
 }
 
+static uint32_t pages_used(void)
+{
+	struct hs_model_device d;
+	hs_model_device(model, &d);
+	return d.n_pages_used;
+}
+
+/* Of a tenant's own answer it takes whole pages together with it, of another owner's copies; when all end, none is held. */
+static void test_pages_are_shared_within_a_tenant(void **state)
+{
+	enum { PAGES = 3 };
+	struct hs_prefixes p = {0};
+	struct hs_model_device d;
+	struct hs_sequence *s, *next;
+	hs_tok_id ids[200];
+	const float *logits;
+	hs_model_device(model, &d);
+	uint32_t n = PAGES * d.page_tokens + 5, before = d.n_pages_used, count;
+	assert_true(n <= HS_ARRAY_LEN(ids));
+	make_ids(ids, n, n, 0);
+	assert_int_equal(hs_sequence_create(model, n, &s), 0);
+	hs_sequence_own(s, (uintptr_t)&tenants[0]);
+	assert_int_equal(hs_sequence_forward(s, ids, n, NULL, NULL, &logits), 0);
+	assert_int_equal(pages_used() - before, PAGES + 1);
+	hs_prefixes_keep(&p, model, &tenants[0], key[0], s, ids, n);
+	assert_int_equal(pages_used() - before, PAGES + 2); /* the part of a page */
+	hs_prefixes_keep(&p, model, NULL, key[1], s, ids, n);
+	assert_int_equal(pages_used() - before, 2 * PAGES + 3);
+	hs_sequence_destroy(s);
+	assert_int_equal(pages_used() - before, 2 * PAGES + 2);
+	assert_int_equal(hs_model_pages_of(model, (uintptr_t)&tenants[0]), PAGES + 1);
+	/* The next answer of the tenant begins with these pages, and outlives what was kept. */
+	const struct hs_sequence *kept = hs_prefixes_find(&p, &tenants[0], key[0], NULL, ids, n - 1, &count);
+	assert_non_null(kept);
+	assert_int_equal(hs_sequence_create(model, n, &next), 0);
+	hs_sequence_own(next, (uintptr_t)&tenants[0]);
+	hs_sequence_copy(next, kept, count);
+	assert_int_equal(hs_model_pages_of(model, (uintptr_t)&tenants[0]), PAGES + 2);
+	hs_prefixes_wipe(&p, &tenants[0]);
+	assert_int_equal(hs_model_pages_of(model, (uintptr_t)&tenants[0]), PAGES + 1);
+	hs_sequence_destroy(next);
+	assert_int_equal(hs_model_pages_of(model, (uintptr_t)&tenants[0]), 0);
+	hs_prefixes_finish(&p);
+	assert_int_equal(pages_used(), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_only_of_the_same_adapter),   cmocka_unit_test(test_only_under_the_same_key),
 	    cmocka_unit_test(test_instructions_are_everyones), cmocka_unit_test(test_a_tenant_displaces_its_own_first),
-	    cmocka_unit_test(test_what_is_not_worth_it),
+	    cmocka_unit_test(test_what_is_not_worth_it),       cmocka_unit_test(test_pages_are_shared_within_a_tenant),
 	};
 	return cmocka_run_group_tests(tests, load_model, free_model);
 }
