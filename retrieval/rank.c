@@ -461,6 +461,18 @@ static float kth_largest(float *a, size_t n, size_t k)
 	return a[k];
 }
 
+/*
+ * A document's cosine: its best passage's, and beside words the mean of that and its first passage's. Words tell the
+ * passage that answers; what the document is about its opening tells, and later passages often do not repeat it. Vectors
+ * alone must tell the passage too, and there the best alone is better.
+ */
+static float document_cosine(const struct hs_ranker *r, uint32_t head)
+{
+	float best = r->dense[head] - DENSE_OFFSET, first = r->cosine[head];
+
+	return r->words && first != 0 ? 0.5f * best + 0.5f * first : best; /* 0: not embedded yet */
+}
+
 static int measure(struct hs_ranker *r, struct dense_scale *ret)
 {
 	size_t n = r->dense_heads.n, k;
@@ -478,7 +490,7 @@ static int measure(struct hs_ranker *r, struct dense_scale *ret)
 	}
 	ret->high = 0;
 	for (size_t i = 0; i < n; i++) {
-		r->order[i] = r->dense[r->dense_heads.items[i]] - DENSE_OFFSET;
+		r->order[i] = document_cosine(r, r->dense_heads.items[i]);
 		ret->high = i == 0 ? r->order[i] : fmaxf(ret->high, r->order[i]);
 	}
 	k = HS_MIN(n, (size_t)HS_RANK_DENSE_DEPTH) - 1;
@@ -542,7 +554,7 @@ static float dense_score(const struct hs_ranker *r, const struct dense_scale *s,
 	float share = r->params.document_share, score = 0;
 
 	if (r->dense[head] > 0)
-		score += share * scaled(s, r->dense[head] - DENSE_OFFSET);
+		score += share * scaled(s, document_cosine(r, head));
 	/* A chunk that is not embedded yet has its document's score only. */
 	if (r->seen[o] & SEEN_CANDIDATE && r->dense[head] > 0 && r->cosine[o] != 0)
 		score += (1 - share) * scaled(s, r->cosine[o]);

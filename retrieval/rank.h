@@ -5,7 +5,8 @@
  * The question is scored against each chunk and, from the same postings, against each whole document. A field's scores are
  * divided by its best; words and bigrams weigh half each. A passage is worth document_share of its document's score and the
  * rest of its own, so the order of passages and the order of documents (by their best passage) come from one number.
- * Vectors: cosines, scaled so that the hundredth document's is 0 and the best is 1; a document's is its best chunk's.
+ * Vectors: cosines, scaled so that the hundredth document's is 0 and the best is 1; a document's is its best chunk's, beside
+ * words the mean of its best and its first chunk's.
  *
  * A score depends on the view only, bit for bit: terms are added in the question's order, sums are made of integers.
  */

@@ -642,6 +642,44 @@ static void test_hybrid_falls_back_and_mixes(void **state)
 	hs_grant_destroy(g);
 }
 
+/* Two documents of the same words. By meaning alone the nearest passage decides; beside words the opening has a say. */
+static void test_a_documents_opening_has_a_say(void **state)
+{
+	struct fixture *f = *state;
+	float vector[DIM] = {1}, vectors[4][DIM] = {{0.1f, 0.995f}, {0.9f, 0.436f}, {0.8f, 0.6f}, {0.85f, 0.527f}};
+	struct fixture_put p = {.title = "", .text = "りんごの価格。りんごの値段。", .class_id = 1, .chunk = 21};
+	struct hs_id documents[2], version;
+	struct hs_pending_list list;
+
+	SKIP_WITHOUT_DICTIONARY(f);
+	use_model(f);
+	p.class_id = f->notices;
+	must(hs_store_begin(f->store, err));
+	for (int i = 0; i < 2; i++) {
+		p.source = i ? "src_opening" : "src_detail";
+		must(fixture_try_put(f, &p, &documents[i], &version, err));
+	}
+	must(hs_store_commit(f->store, err));
+	must(hs_store_pending(f->store, 0, 8, &list, err));
+	assert_int_equal(list.count, 4);
+	must(hs_store_begin(f->store, err));
+	must(hs_store_put_vectors(f->store, list.items, vectors[0], 4, err));
+	must(hs_store_commit(f->store, err));
+	hs_pending_list_finish(&list);
+	struct hs_grant *g = fixture_grant(f, "suzuki", T0);
+	for (int beside = 0; beside < 2; beside++) {
+		struct hs_query q = {.mode = beside ? HS_SEARCH_HYBRID : HS_SEARCH_VECTOR, .text = "りんご", .len = strlen("りんご"), .k = 5,
+				     .now_ms = T0, .vector = vector, .dimensions = DIM, .hybrid_weight = 0.5f};
+		struct hs_results r;
+
+		must(hs_search(f->reader, g, &q, &r, err));
+		assert_true(r.count >= 2);
+		assert_string_equal(r.hits[0].document.s, documents[beside].s);
+		hs_results_finish(&r);
+	}
+	hs_grant_destroy(g);
+}
+
 /* --- beside a writer --- */
 
 struct racer {
@@ -717,6 +755,7 @@ int main(void)
 		T(test_empty_and_strange_questions_find_nothing),
 		T(test_passages_of_a_document_are_bounded_and_classes_chosen),
 		T(test_hybrid_falls_back_and_mixes),
+		T(test_a_documents_opening_has_a_say),
 		T(test_searches_beside_a_writer_show_nothing_hidden),
 #undef T
 	};
