@@ -4,6 +4,7 @@ from the tiny models that this test writes. Not part of the test run; for whoeve
 
 Needs a Python with torch, transformers 4.57 and gguf (all from PyPI):
     HISHO_GOLDEN_OUT=/tmp/golden build/tests/unit/inference_test_golden
+    HISHO_GOLDEN_OUT=/tmp/golden build/tests/unit/inference_test_lora    # adapters of llama, qwen2, gemma2 and gpt2: peft, too
     python tests/golden.py /tmp/golden tests/unit/inference/data/golden
 
 Tensor names come from gguf's own table (gguf.get_tensor_name_map), not from this tree, and every tensor of both sides must be
@@ -18,6 +19,7 @@ import numpy
 import torch
 import transformers as hf
 
+ADAPTED = ("llama", "qwen2", "gemma2", "gpt2")
 N_IDS, N_STEPS, STARTS = 40, 3, [0, 25, 26, 40]
 
 
@@ -243,19 +245,48 @@ def run(f, model):
     return torch.stack(out)
 
 
+def adapt(f, model, path):
+    """The model with an adapter of ours on it, by peft; every tensor of the adapter must be used."""
+    import peft
+    reader = gguf.GGUFReader(path)
+    tensors = {t.name: torch.from_numpy(numpy.array(t.data, dtype=numpy.float32)) for t in reader.tensors}
+    rank = next(t.shape[0] for name, t in tensors.items() if name.endswith("lora_a"))
+    alpha = float(reader.fields["adapter.lora.alpha"].contents())
+    theirs = {name: f.find(name.removeprefix("transformer.") + ".weight") for name, _ in model.named_modules() if name}
+    targets = {name: ours for name, ours in theirs.items() if ours and ours + ".lora_a" in tensors}
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), fan_in_fan_out=f.arch == "gpt2")
+    model = peft.get_peft_model(model, config).eval()
+    modules = dict(model.base_model.model.named_modules())
+    for name, ours in targets.items():
+        a, b = tensors.pop(ours + ".lora_a"), tensors.pop(ours + ".lora_b")
+        if f.arch == "llama" and name.rsplit(".", 1)[-1] in ("q_proj", "k_proj"):
+            b = unpermute(b, f.get("attention.head_count" if "q_proj" in name else "attention.head_count_kv"))
+        for pair, t in ((modules[name].lora_A, a), (modules[name].lora_B, b)):
+            assert pair["default"].weight.shape == t.shape, (name, t.shape)
+            pair["default"].weight.data = t.clone()
+    if tensors:
+        raise SystemExit(f"{f.arch}: no place for {sorted(tensors)}")
+    return model
+
+
+def write(target, name, rows):
+    assert all(math.isfinite(v) for row in rows for v in row.tolist())
+    (target / f"{name}.txt").write_text("\n".join(" ".join(f"{v:.7g}" for v in row.tolist()) for row in rows) + "\n")
+    print(name, tuple(rows.shape), f"largest {rows.abs().max():.3f}")
+
+
 def main():
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     target.mkdir(parents=True, exist_ok=True)
     torch.set_grad_enabled(False)
-    for path in sorted(source.glob("*.gguf")):
+    for path in sorted(path for path in source.glob("*.gguf") if not path.stem.endswith("-lora")):
         f = File(path)
         model = BUILD[f.arch](f).eval().float()
         fill(f, model)
-        rows = run(f, model)
-        assert all(math.isfinite(v) for row in rows for v in row.tolist())
-        lines = [" ".join(f"{v:.7g}" for v in row.tolist()) for row in rows]
-        (target / f"{path.stem}.txt").write_text("\n".join(lines) + "\n")
-        print(path.stem, tuple(rows.shape), f"largest {rows.abs().max():.3f}")
+        write(target, path.stem, run(f, model))
+        adapter = path.with_name(f"{path.stem}-lora.gguf")
+        if adapter.exists() and path.stem in ADAPTED:
+            write(target, adapter.stem, run(f, adapt(f, model, adapter)))
 
 
 main()

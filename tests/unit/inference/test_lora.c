@@ -1,6 +1,6 @@
 /*
  * Adapters: what they add, against the reference in double precision, and against Hugging Face's transformers and peft where
- * data/golden/NAME-lora.txt holds numbers of theirs (none does yet); that neighbours in a batch change no bit; that what does not
+ * data/golden/NAME-lora.txt holds numbers of theirs (tests/golden.py); that neighbours in a batch change no bit; that what does not
  * fit is refused by name.
  *
  * With HISHO_GOLDEN_OUT set, this program only writes the adapters there.
@@ -74,6 +74,7 @@ static void test_families(void **state)
 {
 	const struct hs_kernels *tables[3];
 	size_t n_tables = hs_kernels_list(tables);
+	unsigned n_theirs = 0;
 	for (size_t i = 0; i < HS_ARRAY_LEN(goldens); i++) {
 		struct model m;
 		struct adapter a;
@@ -100,6 +101,7 @@ static void test_families(void **state)
 			print_message("%s: reference %.1e of transformers and peft\n", goldens[i].name,
 				      relative(theirs, exact, n));
 			assert_true(relative(theirs, exact, n) < 1e-4);
+			n_theirs++;
 		}
 		double cache = relative(exact, rounded, n);
 		for (size_t t = 0; t < n_tables; t++) {
@@ -114,6 +116,7 @@ static void test_families(void **state)
 		close_adapter(&a);
 		close_model(&m);
 	}
+	assert_int_equal(n_theirs, 4); /* ADAPTED in tests/golden.py */
 }
 
 #define N_MIXED 8
