@@ -17,7 +17,7 @@ static const struct {
 	float least;
 } after = {1.229f, 2.544f, 0.800f, -1.147f, -0.70f};
 
-#define QUOTE_LEAST (-0.1f) /* odds of 9 to 10 */
+#define QUOTE_LEAST (-0.3f) /* odds of 3 to 4 */
 #define SURE_LEAST 0.8f     /* odds of 9 to 4: one in ten unanswerable questions lies above */
 
 static const struct weights *weights_for(const struct hs_results *results)
