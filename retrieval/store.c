@@ -113,6 +113,11 @@ static int set_synced(struct hs_store *s, bool synced, struct hs_err *err)
 	return rc;
 }
 
+static void sync_again(struct hs_store *s)
+{
+	hs_ignore(set_synced(s, true, NULL)); /* where it fails, the next transaction does not begin */
+}
+
 static int begin(struct hs_store *s, bool synced, struct hs_err *err)
 {
 	int rc;
@@ -130,6 +135,7 @@ static int begin(struct hs_store *s, bool synced, struct hs_err *err)
 		hs_postings_builder_destroy(s->builder);
 		s->work = NULL;
 		s->builder = NULL;
+		sync_again(s);
 		return rc;
 	}
 	s->open = true;
@@ -158,7 +164,7 @@ static void end(struct hs_store *s)
 	hs_index_unref(s->work);
 	s->work = NULL;
 	s->open = false;
-	hs_ignore(set_synced(s, true, NULL)); /* where it fails, the next transaction does not begin */
+	sync_again(s);
 }
 
 void hs_store_rollback(struct hs_store *s)
