@@ -15,6 +15,7 @@
 
 #define HS_LIMITS_TEXT_MAX 200u
 #define HS_LIMIT_GENERATIONS_MAX 4
+#define HS_ADAPTERS_MAX 16u /* of all tenants: hishod names them in hisho.yaml's order, hisho-infer loads them */
 
 enum hs_limit {
 	HS_LIMIT_TOKENS_PER_DAY,    /* of prompts and answers; a day begins at 00:00 UTC. 0: not limited */

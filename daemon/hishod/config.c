@@ -84,9 +84,9 @@ static int check_tenants(const struct hs_config *c, struct hs_err *err)
 			return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml: an adapter belongs to one tenant, which it names."),
 				       "adapter: %s", t->adapter);
 		n_adapters += t->adapter != NULL;
-		if (n_adapters > HS_CONFIG_ADAPTERS_MAX)
+		if (n_adapters > HS_ADAPTERS_MAX)
 			return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml names more adapters than can be loaded."), "%u",
-				       (unsigned)HS_CONFIG_ADAPTERS_MAX);
+				       HS_ADAPTERS_MAX);
 		for (size_t k = 0; k < HS_LIMIT_N; k++) {
 			if (t->of[k] && !hs_limit_ok((enum hs_limit)k, t->of[k]))
 				return hs_fail(err, EINVAL, "config.invalid", HS_N_("hisho.yaml: a limit is out of its range. See docs/operations.md."),

@@ -17,8 +17,6 @@ struct hs_config_infer {
 
 #define HS_CONFIG_TENANTS_MAX 256
 
-#define HS_CONFIG_ADAPTERS_MAX 16
-
 struct hs_config_tenant { /* what one tenant may take; 0: as it is by itself */
 	char *name; /* "*": of all that it does not name */
 	uint64_t of[HS_LIMIT_N];

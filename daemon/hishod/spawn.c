@@ -29,7 +29,7 @@ static_assert(ARGUMENTS_MAX <= HS_MSG_ARGUMENTS_MAX, "they travel in one message
 struct arguments {
 	const char *argv[ARGUMENTS_MAX];
 	size_t n;
-	char program[1200], text[4 + HS_CONFIG_ADAPTERS_MAX][1200], number[16], limits[HS_LIMITS_TEXT_MAX];
+	char program[1200], text[4 + HS_ADAPTERS_MAX][1200], number[16], limits[HS_LIMITS_TEXT_MAX];
 };
 
 static void add(struct arguments *a, const char *option, const char *value)

@@ -6,6 +6,7 @@
 #define HISHO_DAEMON_INFER_MODELS_H
 
 #include "daemon/infer/fit.h"
+#include "daemon/limits.h"
 #include "daemon/messages.h"
 #include "inference/engine.h"
 #include "inference/grammar/mask.h"
@@ -19,8 +20,6 @@ struct hs_served_model {
 	struct hs_chat chat;                       /* of a generator */
 	char query_prefix[32], passage_prefix[32]; /* of an embedder */
 };
-
-#define HS_ADAPTERS_MAX 16u
 
 struct hs_served_adapter {
 	struct hs_adapter *adapter; /* NULL: why says why not */

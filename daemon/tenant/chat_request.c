@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "daemon/messages.h"
 
 /* A question of fewer characters than this is read together with the one before it. */
 #define SHORT_QUESTION 8
@@ -118,7 +119,7 @@ static int take_format(json_t *v, struct hs_chat_request *r, struct hs_err *err)
 	if (!json_is_object(schema))
 		return unchecked(err, "json_schema");
 	r->schema = json_dumps(schema, JSON_COMPACT);
-	if (r->schema && strlen(r->schema) > HS_SCHEMA_MAX)
+	if (r->schema && strlen(r->schema) > HS_MSG_SCHEMA_MAX)
 		return unchecked(err, "json_schema: more than 16 KiB");
 	return r->schema ? 0 : -ENOMEM;
 }

@@ -19,7 +19,6 @@
 #define HS_CHAT_BODY_MAX (1024u * 1024u)
 #define HS_QUESTION_MAX 8192        /* bytes */
 #define HS_STYLE_MAX 2048           /* bytes */
-#define HS_SCHEMA_MAX 16384         /* bytes */
 #define HS_CHAT_MESSAGES_MAX 256
 #define HS_ANSWER_TOKENS_MAX 1024
 #define HS_ANSWER_TOKENS_DEFAULT 256

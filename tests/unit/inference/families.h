@@ -114,19 +114,17 @@ static inline void close_model(struct model *m)
 	hs_buf_finish(&m->file);
 }
 
-/* Logits after each of the last tokens, or what three texts encode to: (N_VALUES). Returns how many. */
-static inline size_t run(const struct hs_backend *b, struct hs_backend_model *bm, const struct hs_weights *w, float *out)
+static inline void fill_ids(const struct hs_weights *w, int32_t ids[static N_IDS])
 {
-	int32_t ids[N_IDS];
 	for (uint32_t i = 0; i < N_IDS; i++)
 		ids[i] = (int32_t)(i * 31 % w->hyper.n_vocab);
-	if (w->hyper.pool != HS_POOL_NONE) {
-		static const uint32_t starts[] = {0, 25, 26, N_IDS};
-		assert_int_equal(b->encode(bm, ids, starts, 3, &never, out), 0);
-		return 3 * (size_t)hs_encoded_len(&w->hyper);
-	}
-	struct hs_backend_sequence *s = NULL;
-	assert_int_equal(b->sequence_create(bm, N_IDS, &s), 0);
+}
+
+/* Logits of an empty sequence after each of the last tokens. Returns how many. */
+static inline size_t run_sequence(const struct hs_backend *b, struct hs_backend_sequence *s, const struct hs_weights *w, float *out)
+{
+	int32_t ids[N_IDS];
+	fill_ids(w, ids);
 	for (uint32_t step = 0, at = 0; step < N_STEPS; step++) {
 		const float *logits;
 		uint32_t n = N_IDS - N_STEPS + 1 + step - at;
@@ -134,8 +132,24 @@ static inline size_t run(const struct hs_backend *b, struct hs_backend_model *bm
 		memcpy(out + (size_t)step * w->hyper.n_vocab, logits, w->hyper.n_vocab * sizeof *out);
 		at += n;
 	}
-	b->sequence_destroy(s);
 	return (size_t)N_STEPS * w->hyper.n_vocab;
+}
+
+/* Logits after each of the last tokens, or what three texts encode to: (N_VALUES). Returns how many. */
+static inline size_t run(const struct hs_backend *b, struct hs_backend_model *bm, const struct hs_weights *w, float *out)
+{
+	if (w->hyper.pool != HS_POOL_NONE) {
+		static const uint32_t starts[] = {0, 25, 26, N_IDS};
+		int32_t ids[N_IDS];
+		fill_ids(w, ids);
+		assert_int_equal(b->encode(bm, ids, starts, 3, &never, out), 0);
+		return 3 * (size_t)hs_encoded_len(&w->hyper);
+	}
+	struct hs_backend_sequence *s = NULL;
+	assert_int_equal(b->sequence_create(bm, N_IDS, &s), 0);
+	size_t n = run_sequence(b, s, w, out);
+	b->sequence_destroy(s);
+	return n;
 }
 
 static inline void run_plainly(const struct hs_backend *b, const struct hs_weights *w, float *out)
@@ -145,6 +159,17 @@ static inline void run_plainly(const struct hs_backend *b, const struct hs_weigh
 	assert_int_equal(b->open(w, 1, &bm, &err), 0);
 	(void)run(b, bm, w, out);
 	b->close(bm);
+}
+
+/* For tests/golden.py: a file into the folder that HISHO_GOLDEN_OUT names. */
+static inline void write_golden(const char *name, const char *suffix, const struct hs_buf *file)
+{
+	char path[512];
+	snprintf(path, sizeof path, "%s/%s%s", getenv("HISHO_GOLDEN_OUT"), name, suffix);
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(file->data, 1, file->len, f), file->len);
+	assert_int_equal(fclose(f), 0);
 }
 
 static inline double relative(const float *want, const float *got, size_t n)

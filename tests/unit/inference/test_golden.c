@@ -28,16 +28,6 @@ static size_t read_numbers(const char *name, float *out)
 	return n;
 }
 
-static void write_model(const struct golden *golden, const struct model *m)
-{
-	char path[512];
-	snprintf(path, sizeof path, "%s/%s.gguf", getenv("HISHO_GOLDEN_OUT"), golden->name);
-	FILE *f = fopen(path, "we");
-	assert_non_null(f);
-	assert_int_equal(fwrite(m->file.data, 1, m->file.len, f), m->file.len);
-	assert_int_equal(fclose(f), 0);
-}
-
 static void test_families(void **state)
 {
 	const struct hs_kernels *tables[3];
@@ -46,7 +36,7 @@ static void test_families(void **state)
 		struct model m;
 		open_model(&m, &goldens[i], HS_F32);
 		if (getenv("HISHO_GOLDEN_OUT")) {
-			write_model(&goldens[i], &m);
+			write_golden(goldens[i].name, ".gguf", &m.file);
 			close_model(&m);
 			continue;
 		}
@@ -113,8 +103,7 @@ static void test_quantised_families(void **state)
 static void run_in_steps(struct hs_backend_model *bm, const struct hs_weights *w, uint32_t step, float *out)
 {
 	int32_t ids[N_IDS];
-	for (uint32_t i = 0; i < N_IDS; i++)
-		ids[i] = (int32_t)(i * 31 % w->hyper.n_vocab);
+	fill_ids(w, ids);
 	if (w->hyper.pool != HS_POOL_NONE) { /* texts of `step` tokens, all together, or each alone where it is 0 */
 		static const uint32_t starts[] = {0, 8, 16, 24, 32, 40};
 		size_t len = hs_encoded_len(&w->hyper);

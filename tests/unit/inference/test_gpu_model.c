@@ -141,8 +141,7 @@ static void run_cut(const struct hs_backend *b, struct hs_backend_model *bm, con
 	int32_t ids[N_IDS];
 	struct hs_backend_sequence *s = NULL;
 	const float *logits = NULL;
-	for (uint32_t i = 0; i < N_IDS; i++)
-		ids[i] = (int32_t)(i * 31 % w->hyper.n_vocab);
+	fill_ids(w, ids);
 	assert_int_equal(b->sequence_create(bm, N_IDS, &s), 0);
 	for (uint32_t at = 0; at < N_IDS; at += step)
 		assert_int_equal(tiny_forward(b, s, at, ids + at, HS_MIN(step, N_IDS - at), &never, &logits), 0);

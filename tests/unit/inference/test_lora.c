@@ -14,24 +14,15 @@
 static size_t run_adapted(const struct hs_backend *b, struct hs_backend_model *bm, const struct hs_weights *w,
 			  const struct hs_lora *lora, float *out)
 {
-	int32_t ids[N_IDS];
 	struct hs_backend_adapter *a = NULL;
 	struct hs_backend_sequence *s = NULL;
-	for (uint32_t i = 0; i < N_IDS; i++)
-		ids[i] = (int32_t)(i * 31 % w->hyper.n_vocab);
 	assert_int_equal(b->adapter_open(bm, lora, &a), 0);
 	assert_int_equal(b->sequence_create(bm, N_IDS, &s), 0);
 	b->adapt(s, a);
-	for (uint32_t step = 0, at = 0; step < N_STEPS; step++) {
-		const float *logits;
-		uint32_t n = N_IDS - N_STEPS + 1 + step - at;
-		assert_int_equal(tiny_forward(b, s, at, ids + at, n, &never, &logits), 0);
-		memcpy(out + (size_t)step * w->hyper.n_vocab, logits, w->hyper.n_vocab * sizeof *out);
-		at += n;
-	}
+	size_t n = run_sequence(b, s, w, out);
 	b->sequence_destroy(s);
 	b->adapter_close(a);
-	return (size_t)N_STEPS * w->hyper.n_vocab;
+	return n;
 }
 
 static void run_adapted_plainly(const struct hs_backend *b, const struct hs_weights *w, const struct hs_lora *lora, float *out)
@@ -60,16 +51,6 @@ static bool read_theirs(const char *name, float *out, size_t n)
 	return true;
 }
 
-static void write_adapter(const char *name, const struct adapter *a)
-{
-	char path[512];
-	snprintf(path, sizeof path, "%s/%s-lora.gguf", getenv("HISHO_GOLDEN_OUT"), name);
-	FILE *f = fopen(path, "we");
-	assert_non_null(f);
-	assert_int_equal(fwrite(a->file.data, 1, a->file.len, f), a->file.len);
-	assert_int_equal(fclose(f), 0);
-}
-
 static void test_families(void **state)
 {
 	const struct hs_kernels *tables[3];
@@ -86,7 +67,7 @@ static void test_families(void **state)
 		}
 		assert_int_equal(open_adapter(&a, &TINY_ADAPTER, &m, &err), 0);
 		if (getenv("HISHO_GOLDEN_OUT")) {
-			write_adapter(goldens[i].name, &a);
+			write_golden(goldens[i].name, "-lora.gguf", &a.file);
 			close_adapter(&a);
 			close_model(&m);
 			continue;
